@@ -1,0 +1,38 @@
+"""Write files so that a kill, a full disk or a power cut never costs what was there before."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
+    """Open a binary file that takes the place of `path` only once it is complete.
+
+    The bytes go to a temporary file in the same folder, are flushed to the disk, and the file is
+    then renamed over `path`: a reader sees the old content or the new, never a part. If the body
+    raises, the temporary file is removed and `path` is as before.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Replace `path` by `text` in UTF-8, all of it or nothing."""
+    with atomic_write(path) as file:
+        file.write(text.encode())

@@ -1,0 +1,275 @@
+"""Arithmetic, reductions and shapes, and their place as operators of Tensor.
+
+Broadcasting happens only here, and is undone only here, by `unbroadcast`.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from stn_numpy import checks
+from stn_numpy.autograd import Tensor, op, unbroadcast
+
+Axis = int | tuple[int, ...] | None
+
+
+@op
+def add(a, b):
+    """a + b, broadcast."""
+
+    def backward(dy):
+        return unbroadcast(dy, a), unbroadcast(dy, b)
+
+    return np.add(a, b), backward
+
+
+@op
+def subtract(a, b):
+    """a - b, broadcast."""
+
+    def backward(dy):
+        return unbroadcast(dy, a), unbroadcast(-dy, b)
+
+    return np.subtract(a, b), backward
+
+
+@op
+def multiply(a, b):
+    """a b, element by element, broadcast."""
+
+    def backward(dy):
+        return unbroadcast(dy * b, a), unbroadcast(dy * a, b)
+
+    return np.multiply(a, b), backward
+
+
+@op
+def divide(a, b):
+    """a / b, element by element, broadcast."""
+
+    def backward(dy):
+        return unbroadcast(dy / b, a), unbroadcast(-dy * a / np.square(b), b)
+
+    return np.true_divide(a, b), backward
+
+
+@op
+def power(a, exponent):
+    """a to the power of a number that is not differentiated."""
+    if np.ndim(exponent) != 0:
+        raise TypeError(f"power: exponent has shape {np.shape(exponent)}, want one number")
+
+    def backward(dy):
+        # Written for exponent 0 apart: 0 * 0 ** -1 would be NaN, the slope of a constant is 0.
+        return dy * exponent * a ** (exponent - 1) if exponent != 0 else np.zeros_like(dy)
+
+    return a**exponent, backward
+
+
+@op
+def negative(a):
+    """-a."""
+
+    def backward(dy):
+        return -dy
+
+    return -a, backward
+
+
+@op
+def exp(a):
+    """e to the power of a."""
+    y = np.exp(a)
+
+    def backward(dy):
+        return dy * y
+
+    return y, backward
+
+
+@op
+def log(a):
+    """The natural logarithm of a."""
+
+    def backward(dy):
+        return dy / a
+
+    return np.log(a), backward
+
+
+@op
+def absolute(a):
+    """|a|; the slope at 0 is taken to be 0."""
+
+    def backward(dy):
+        return dy * np.sign(a)
+
+    return np.abs(a), backward
+
+
+@op
+def matmul(a, b):
+    """The matrix product a b of matrices or stacks of matrices (..., I, J) (..., J, K)."""
+    a, b = (checks.array("matmul", name, value) for name, value in (("a", a), ("b", b)))
+    if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
+        raise ValueError(
+            f"matmul: got shapes {a.shape} and {b.shape}, want (..., I, J), (..., J, K)"
+        )
+
+    def backward(dy):
+        return unbroadcast(dy @ b.swapaxes(-1, -2), a), unbroadcast(a.swapaxes(-1, -2) @ dy, b)
+
+    return a @ b, backward
+
+
+@op
+def sum(a, dim: Axis = None, keepdims: bool = False):
+    """The sum over the axes `dim` (all of them by default): every summand receives the gradient."""
+    axes = _axes("sum", dim, a.ndim)
+
+    def backward(dy):
+        dy = dy if keepdims else np.expand_dims(dy, axes)
+        return np.broadcast_to(dy, a.shape).copy()
+
+    return a.sum(axis=axes, keepdims=keepdims), backward
+
+
+@op
+def mean(a, dim: Axis = None, keepdims: bool = False):
+    """The mean over the axes `dim` (all of them by default)."""
+    axes = _axes("mean", dim, a.ndim)
+    y = a.mean(axis=axes, keepdims=keepdims)
+    count = a.size // max(y.size, 1)
+
+    def backward(dy):
+        dy = dy if keepdims else np.expand_dims(dy, axes)
+        return np.broadcast_to(dy / count, a.shape).astype(a.dtype)
+
+    return y, backward
+
+
+@op
+def amax(a, dim: Axis = None, keepdims: bool = False):
+    """The largest value over the axes `dim`; where several are equal they share the gradient."""
+    axes = _axes("amax", dim, a.ndim)
+    y = a.max(axis=axes, keepdims=True)
+
+    def backward(dy):
+        dy = dy if keepdims else np.expand_dims(dy, axes)
+        largest = a == y
+        return (dy * largest / largest.sum(axis=axes, keepdims=True)).astype(a.dtype)
+
+    return y if keepdims else y.squeeze(axes), backward
+
+
+@op
+def reshape(a, shape: Sequence[int]):
+    """The same numbers in another shape; one size may be -1."""
+
+    def backward(dy):
+        return dy.reshape(a.shape)
+
+    return a.reshape(shape), backward
+
+
+@op
+def transpose(a, axes: Sequence[int] | None = None):
+    """The axes of a in another order (reversed by default)."""
+    order = range(a.ndim)[::-1] if axes is None else [axis % a.ndim for axis in axes]
+
+    def backward(dy):
+        return dy.transpose(np.argsort(order))
+
+    return a.transpose(order), backward
+
+
+@op
+def getitem(a, index):
+    """a[index]. An element that is picked n times receives the sum of n gradients."""
+
+    def backward(dy):
+        da = np.zeros_like(a)
+        np.add.at(da, index, dy)
+        return da
+
+    return a[index], backward
+
+
+def concat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
+    """The tensors one behind the other along the axis `dim`; their other axes are equal."""
+    if not isinstance(tensors, (list, tuple)) or len(tensors) == 0:
+        raise ValueError("concat: tensors is not a list or tuple of at least one tensor")
+    arrays = [
+        checks.array(
+            "concat", f"tensors[{i}]", getattr(t, "data", t) if isinstance(t, Tensor) else t
+        )
+        for i, t in enumerate(tensors)
+    ]
+    dim = checks.axis("concat", "dim", dim, arrays[0].ndim)
+    for i, a in enumerate(arrays):
+        if a.ndim != arrays[0].ndim or any(
+            m != n for axis, (m, n) in enumerate(zip(a.shape, arrays[0].shape)) if axis != dim
+        ):
+            raise ValueError(
+                f"concat: tensors[{i}] has shape {a.shape}, want that of tensors[0], "
+                f"{arrays[0].shape}, but for axis {dim}"
+            )
+    return _concat(*tensors, dim=dim)
+
+
+@op
+def _concat(*arrays, dim):
+    ends = np.cumsum([a.shape[dim] for a in arrays])[:-1]
+
+    def backward(dy):
+        return tuple(
+            part.astype(a.dtype, copy=False)
+            for part, a in zip(np.split(dy, ends, axis=dim), arrays)
+        )
+
+    return np.concatenate(arrays, axis=dim), backward
+
+
+def flatten(input: Any, start_dim: int = 1, end_dim: int = -1) -> Tensor:
+    """The axes from `start_dim` to `end_dim` made one: (N, C, H, W) -> (N, C H W) by default."""
+    shape = np.shape(input.data if isinstance(input, Tensor) else input)
+    start = checks.axis("flatten", "start_dim", start_dim, max(len(shape), 1))
+    end = checks.axis("flatten", "end_dim", end_dim, max(len(shape), 1))
+    if start > end:
+        raise ValueError(
+            f"flatten: start_dim is {start_dim}, want one not behind end_dim {end_dim}"
+        )
+    return reshape(input, (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :]))
+
+
+def _axes(function: str, dim: Axis, ndim: int) -> tuple[int, ...]:
+    if dim is None:
+        return tuple(range(ndim))
+    dims = dim if isinstance(dim, tuple) else (dim,)
+    return tuple(checks.axis(function, "dim", d, ndim) for d in dims)
+
+
+def _one_or_many(values: tuple) -> Any:
+    """x.reshape(2, 3) and x.reshape((2, 3)) mean the same."""
+    return values[0] if len(values) == 1 and isinstance(values[0], (tuple, list)) else values
+
+
+Tensor.__add__ = Tensor.__radd__ = lambda a, b: add(a, b)
+Tensor.__sub__ = lambda a, b: subtract(a, b)
+Tensor.__rsub__ = lambda a, b: subtract(b, a)
+Tensor.__mul__ = Tensor.__rmul__ = lambda a, b: multiply(a, b)
+Tensor.__truediv__ = lambda a, b: divide(a, b)
+Tensor.__rtruediv__ = lambda a, b: divide(b, a)
+Tensor.__pow__ = lambda a, exponent: power(a, exponent)
+Tensor.__matmul__ = lambda a, b: matmul(a, b)
+Tensor.__rmatmul__ = lambda a, b: matmul(b, a)
+Tensor.__neg__ = negative
+Tensor.__getitem__ = getitem
+Tensor.sum, Tensor.mean, Tensor.max = sum, mean, amax
+Tensor.exp, Tensor.log, Tensor.abs = exp, log, absolute
+Tensor.reshape = lambda a, *shape: reshape(a, _one_or_many(shape))
+Tensor.transpose = lambda a, *axes: transpose(a, _one_or_many(axes) or None)
+Tensor.T = property(transpose)
+Tensor.flatten = flatten

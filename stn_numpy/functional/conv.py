@@ -1,0 +1,131 @@
+"""Convolution as a matrix product, in memory where the batch comes last.
+
+A window of k x k pixels slides over the image. `im2col` writes what the window sees at each place
+into a column; the convolution is then weights times columns. Where the batch comes last in memory,
+
+    batch first (N, C, H, W)            batch last (C, H, W, N)
+    image 0: 00 01 02 03 ...            pixel 00: image 0 1 2 3 ... N
+    image 1: 00 01 02 03 ...            pixel 01: image 0 1 2 3 ... N
+
+pixel (i, j) of the window at all places of a row, for all images, is one unbroken run of memory:
+im2col is k * k long copies instead of N * C * H * k * k short ones, and its transpose `col2im`
+k * k long additions. Columns of a few output rows at a time stay in the processor's cache, so they
+are made again in the backward pass rather than kept. The shapes that everybody sees stay
+(N, C, H, W): a transposed view costs nothing, and elementwise NumPy operations keep the order.
+"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from stn_numpy import checks
+from stn_numpy.autograd import op
+from stn_numpy.functional.layout import batch_first, batch_last, crop, output_size, pad, windows
+
+COLUMN_BYTES = 4 << 20  # columns made at a time: what the cache of one core holds
+
+
+@op
+def conv2d(input, weight, bias=None, stride=1, padding=0):
+    """Cross-correlation, as every network library calls convolution: the kernel is not flipped.
+
+    y[n, o, p, q] = b[o] + sum over c, i, j of W[o, c, i, j] x[n, c, p s + i - pad, q s + j - pad]
+
+    input x (N, C, H, W), weight W (O, C, kh, kw), bias b (O,) or None, one float dtype;
+    stride s >= 1 and padding >= 0 (zeros) are integers or pairs (vertical, horizontal), in pixels.
+    Returns (N, O, H', W') with H' = (H + 2 padding - kh) // stride + 1, W' alike.
+    Raises ValueError or TypeError for any other shape, dtype, stride or padding, and where the
+    kernel is larger than the padded input.
+    """
+    x, W, b, stride, padding = _checked(input, weight, bias, stride, padding)
+    N, O, kernel = x.shape[0], W.shape[0], W.shape[2:]
+    X = pad(batch_last(x), padding)
+    H_out, W_out = places = [output_size(X.shape[1 + i], 0, kernel[i], stride[i]) for i in range(2)]
+    W2 = W.reshape(O, -1)
+    row = W_out * N  # numbers in one row of the output: all its places, all images
+
+    y = np.empty((O, H_out, W_out, N), x.dtype)
+    Y2 = y.reshape(O, -1)
+    for rows, columns in _im2col(X, kernel, stride, places):
+        np.matmul(W2, columns, out=Y2[:, rows.start * row : rows.stop * row])
+    if b is not None:
+        Y2 += b[:, None]
+
+    def backward(dy, needs):
+        needs_x, needs_W = needs[:2]
+        dY2 = batch_last(dy).reshape(O, -1)
+        dX = np.zeros_like(X) if needs_x else None
+        dW = np.zeros_like(W2) if needs_W else None
+        for rows, columns in _im2col(X, kernel, stride, places, fill=needs_W):
+            dY_rows = dY2[:, rows.start * row : rows.stop * row]
+            if needs_W:
+                dW += dY_rows @ columns.T
+            if needs_x:
+                dcolumns = np.matmul(W2.T, dY_rows, out=columns)  # the columns are done with
+                _col2im(dcolumns, dX, kernel, stride, rows, W_out)
+        return (
+            batch_first(crop(dX, padding)) if needs_x else None,
+            dW.reshape(W.shape) if needs_W else None,
+            dY2.sum(axis=1),
+        )
+
+    return batch_first(y), backward
+
+
+def _im2col(
+    X: np.ndarray, kernel, stride, places: tuple[int, int], fill: bool = True
+) -> Iterator[tuple[range, np.ndarray]]:
+    """A few output rows at a time: which, and their columns (C kh kw, rows * W_out * N).
+
+    The columns of all yields share one piece of memory. With fill=False it is only handed out.
+    """
+    C, N = X.shape[0], X.shape[3]
+    H_out, W_out = places
+    row_bytes = C * kernel[0] * kernel[1] * W_out * N * X.itemsize
+    step = max(1, min(H_out, COLUMN_BYTES // max(row_bytes, 1)))
+    memory = np.empty(C * kernel[0] * kernel[1] * step * W_out * N, X.dtype)
+    for first in range(0, H_out, step):
+        rows = range(first, min(first + step, H_out))
+        shape = (C, kernel[0] * kernel[1], len(rows), W_out, N)
+        columns = memory[: math.prod(shape)].reshape(shape)
+        if fill:
+            for k, seen in enumerate(_seen_from(X, kernel, stride, rows, W_out)):
+                columns[:, k] = seen
+        yield rows, columns.reshape(shape[0] * shape[1], -1)
+
+
+def _col2im(columns: np.ndarray, dX: np.ndarray, kernel, stride, rows: range, W_out: int) -> None:
+    """Add every column back to where it was seen.
+
+    A pixel that n windows saw receives the sum of n gradients.
+    """
+    seen = _seen_from(dX, kernel, stride, rows, W_out)
+    columns = columns.reshape(dX.shape[0], len(seen), len(rows), W_out, dX.shape[3])
+    for k, view in enumerate(seen):
+        view += columns[:, k]
+
+
+def _seen_from(X: np.ndarray, kernel, stride, rows: range, W_out: int) -> list[np.ndarray]:
+    """The pixels of X that the window sees from the given output rows; see `windows`."""
+    return windows(X[:, rows.start * stride[0] :], kernel, stride, (len(rows), W_out))
+
+
+def _checked(input, weight, bias, stride, padding):
+    x = checks.floats("conv2d", "input", input, "(N, C, H, W)")
+    W = checks.floats("conv2d", "weight", weight, "(O, C, kh, kw)")
+    b = None if bias is None else checks.floats("conv2d", "bias", bias, "(O,)")
+    checks.not_empty("conv2d", "input", x)
+    checks.not_empty("conv2d", "weight", W)
+    checks.same_dtype("conv2d", input=x, weight=W, bias=b)
+    stride = checks.pair("conv2d", "stride", stride, 1)
+    padding = checks.pair("conv2d", "padding", padding, 0)
+    if W.shape[1] != x.shape[1]:
+        raise ValueError(
+            f"conv2d: weight has shape {W.shape}, want (O, {x.shape[1]}, kh, kw) "
+            f"for an input of shape {x.shape}"
+        )
+    if b is not None and b.shape != W.shape[:1]:
+        raise ValueError(f"conv2d: bias has shape {b.shape}, want {W.shape[:1]}")
+    checks.window_fits("conv2d", "weight", W.shape[2:], x.shape, padding)
+    return x, W, b, stride, padding
