@@ -15,6 +15,7 @@ x points right, y points down; a point is always (x, y), an array always [row, c
 
 from stn_numpy import functional
 from stn_numpy.autograd import Tensor, no_grad, op
+from stn_numpy.gradcheck import GradcheckError, gradcheck
 
 __version__ = "0.1.0"
-__all__ = ["Tensor", "functional", "no_grad", "op"]
+__all__ = ["GradcheckError", "Tensor", "functional", "gradcheck", "no_grad", "op"]
