@@ -1,0 +1,83 @@
+"""The spatial transformer: localisation net, grid generator, sampler."""
+
+from typing import Any
+
+import numpy as np
+
+from stn_numpy import checks
+from stn_numpy import functional as F
+from stn_numpy.autograd import Tensor
+from stn_numpy.functional.kernels import Kernel
+from stn_numpy.nn import Linear, Module
+from stn_numpy.transforms import Transform
+
+
+class SpatialTransformer(Module):
+    """Look at the input, decide where to read it, read it there.
+
+              U ──────────────────────────┐
+              │                           ▼
+        localisation ─ theta ─► grid ─ G ─► sampler ─► V
+
+    U is used twice, so it receives two gradients. Fresh, the transformer returns its input.
+
+    localisation: a Module from (N, C, H, W) to theta (N, P) whose last layer is a Linear with
+        P = transform.parameters outputs. That layer is set to zero weights and the identity as
+        its bias; nothing may squash theta behind it.
+    transform: one of `stn_numpy.transforms`.
+    output_size: (H', W') in pixels; that of the input by default.
+    mode, padding_mode, align_corners: as for `F.grid_sample`.
+    """
+
+    def __init__(
+        self,
+        localisation: Module,
+        transform: Transform,
+        output_size: tuple[int, int] | None = None,
+        mode: str | Kernel = "bilinear",
+        padding_mode: str = "zeros",
+        align_corners: bool = False,
+    ) -> None:
+        self.localisation = localisation
+        self.transform = transform
+        if output_size is not None:
+            output_size = checks.pair("SpatialTransformer", "output_size", output_size, 1)
+        self.output_size = output_size
+        self.mode, self.padding_mode, self.align_corners = mode, padding_mode, align_corners
+        start_at_identity(localisation, transform)
+
+    def forward(self, U: Any) -> Tensor:
+        theta = self.localisation(U)
+        G = self.transform.grid(theta, self._size(U), self.align_corners)
+        return F.grid_sample(U, G, self.mode, self.padding_mode, self.align_corners)
+
+    def theta(self, U: Any) -> Tensor:
+        """What the localisation net says of U: (N, transform.parameters)."""
+        return self.localisation(U)
+
+    def grid(self, U: Any) -> Tensor:
+        """Where U would be read: (N, H', W', 2), (x, y) in normalised coordinates."""
+        return self.transform.grid(self.theta(U), self._size(U), self.align_corners)
+
+    def _size(self, U: Any) -> tuple[int, int, int, int]:
+        return (*U.shape[:2], *(self.output_size or U.shape[2:]))
+
+    def extra_repr(self) -> str:
+        size = "" if self.output_size is None else f", output_size={self.output_size}"
+        return f"{self.transform}{size}, mode={self.mode!r}, padding_mode={self.padding_mode!r}"
+
+
+def start_at_identity(localisation: Module, transform: Transform) -> None:
+    """Let the last layer of a localisation net say "change nothing", whatever it is shown."""
+    *_, last = localisation.modules()
+    if not isinstance(last, Linear) or last.bias is None:
+        raise ValueError(
+            f"SpatialTransformer: localisation ends with {last!r}, want a Linear with a bias"
+        )
+    if last.weight.shape[0] != transform.parameters:
+        raise ValueError(
+            f"SpatialTransformer: localisation has {last.weight.shape[0]} outputs, "
+            f"want {transform.parameters} for {transform}"
+        )
+    last.weight.data[...] = 0
+    last.bias.data[...] = transform.identity().astype(np.float32)

@@ -1,0 +1,99 @@
+"""The transformations a localisation net can ask for: how many parameters, which of them is the
+identity, and the grid they stand for.
+
+Every transformation maps points of the output to points of the input (inverse mapping): theta says
+where to *read*. A scale below 1 zooms in, a shift to the right moves what is seen to the left.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from stn_numpy import checks
+from stn_numpy import functional as F
+from stn_numpy.autograd import Tensor
+from stn_numpy.functional.grid import control_points
+
+Size = tuple[int, int, int, int]
+
+
+class Transform(Protocol):
+    """What `SpatialTransformer` asks of a transformation."""
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers theta has for one image."""
+
+    def identity(self) -> np.ndarray:
+        """The theta that changes nothing: (parameters,) float32."""
+
+    def grid(self, theta: Any, size: Size, align_corners: bool = False) -> Tensor:
+        """theta (N, parameters) -> where to read each pixel of an output of `size`."""
+
+
+@dataclass(frozen=True)
+class Affine:
+    """Eq. (1): six parameters, [[theta_11, theta_12, theta_13], [theta_21, theta_22, theta_23]]."""
+
+    parameters: ClassVar[int] = 6
+
+    def identity(self) -> np.ndarray:
+        return np.array([1, 0, 0, 0, 1, 0], np.float32)
+
+    def grid(self, theta: Any, size: Size, align_corners: bool = False) -> Tensor:
+        return F.affine_grid(F.reshape(theta, (-1, 2, 3)), size, align_corners)
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Eq. (2): isotropic scale and translation, (s, t_x, t_y)."""
+
+    parameters: ClassVar[int] = 3
+
+    def identity(self) -> np.ndarray:
+        return np.array([1, 0, 0], np.float32)
+
+    def grid(self, theta: Any, size: Size, align_corners: bool = False) -> Tensor:
+        return F.affine_grid(F.attention_matrix(theta), size, align_corners)
+
+
+@dataclass(frozen=True)
+class Projective:
+    """A homography: eight parameters, its rows (a, b, c), (d, e, f), (g, h, 1)."""
+
+    parameters: ClassVar[int] = 8
+
+    def identity(self) -> np.ndarray:
+        return np.array([1, 0, 0, 0, 1, 0, 0, 0], np.float32)
+
+    def grid(self, theta: Any, size: Size, align_corners: bool = False) -> Tensor:
+        return F.projective_grid(theta, size, align_corners)
+
+
+@dataclass(frozen=True)
+class ThinPlateSpline:
+    """K x K control points, row by row, each (x, y): where in the input to find them."""
+
+    K: int = 4
+
+    def __post_init__(self) -> None:
+        checks.integer("ThinPlateSpline", "K", self.K, 2)
+
+    @property
+    def parameters(self) -> int:
+        return 2 * self.K * self.K
+
+    def identity(self) -> np.ndarray:
+        return control_points(self.K, np.float32).ravel()
+
+    def grid(self, theta: Any, size: Size, align_corners: bool = False) -> Tensor:
+        return F.tps_grid(F.reshape(theta, (-1, self.K * self.K, 2)), size, align_corners)
+
+
+TRANSFORMS: dict[str, Transform] = {
+    "affine": Affine(),
+    "attention": Attention(),
+    "projective": Projective(),
+    "tps": ThinPlateSpline(),
+}
