@@ -185,11 +185,14 @@ class TutorialNet(Module):
         )
         start_at_identity(self.fc_loc, self.transform)
 
+    def grid(self, x: Any) -> Tensor:
+        """Where x would be read: (N, H, W, 2)."""
+        theta = self.fc_loc(F.flatten(self.localization(x)))
+        return self.transform.grid(theta, x.shape)
+
     def stn(self, x: Any) -> Tensor:
         """The spatial transformer: the input, seen as the network wants to see it."""
-        theta = self.fc_loc(F.flatten(self.localization(x)))
-        G = self.transform.grid(theta, x.shape)
-        return F.grid_sample(x, G)
+        return F.grid_sample(x, self.grid(x))
 
     def forward(self, x: Any) -> Tensor:
         x = self.stn(x)
@@ -205,9 +208,12 @@ def localisation_parameters(model: Module) -> list[Parameter]:
     return [p for name, p in model.named_parameters() if any(part in name for part in names)]
 
 
-def spatial_transformers(model: Module) -> list[SpatialTransformer]:
-    """The spatial transformers inside a model, in the order in which they stand in it."""
-    return [module for module in model.modules() if isinstance(module, SpatialTransformer)]
+def reader(model: Module) -> SpatialTransformer | TutorialNet | None:
+    """The first part of a model that can say where it reads its input, by `grid(x)`."""
+    for module in model.modules():
+        if isinstance(module, (SpatialTransformer, TutorialNet)):
+            return module
+    return None
 
 
 def _closest(count: Callable[[int], int], wanted: int) -> int:

@@ -1,7 +1,7 @@
 """Layers with parameters, and the modules that hold them together."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -54,8 +54,12 @@ class Module:
                     yield f"{prefix}.{name}" if prefix else name, value
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """All parameters with their names, such as "conv1.weight"."""
-        return self._named_values(Parameter)
+        """All parameters with their names, such as "conv1.weight"; a shared one comes once."""
+        seen = set()
+        for name, parameter in self._named_values(Parameter):
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield name, parameter
 
     def parameters(self) -> list[Parameter]:
         """All parameters, in the order of `named_parameters`."""
@@ -101,16 +105,22 @@ class Module:
         return {name: array.copy() for name, array in self._state().items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Copy arrays by name into parameters and buffers; with ValueError, none of them."""
+        """Copy arrays by name into parameters and buffers, each in the dtype it has here.
+
+        Raises ValueError that lists every name that is missing, not known, of another shape or not
+        of numbers; then nothing is copied at all.
+        """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"load_state_dict: state is {type(state).__name__}, want a dict")
         own = self._state()
         arrays = {name: np.asarray(value) for name, value in state.items()}
         problems = [f"{name} is missing" for name in own if name not in arrays]
         problems += [f"{name} is not known" for name in arrays if name not in own]
-        problems += [
-            f"{name} has shape {arrays[name].shape}, want {value.shape}"
-            for name, value in own.items()
-            if name in arrays and arrays[name].shape != value.shape
-        ]
+        for name in (name for name in own if name in arrays):
+            if arrays[name].shape != own[name].shape:
+                problems.append(f"{name} has shape {arrays[name].shape}, want {own[name].shape}")
+            elif arrays[name].dtype.kind not in "fiub":
+                problems.append(f"{name} has dtype {arrays[name].dtype}, want real numbers")
         if problems:
             raise ValueError(f"load_state_dict: {'; '.join(problems)}")
         for name, value in own.items():
@@ -144,6 +154,8 @@ class Sequential(Module):
                 raise TypeError(
                     f"Sequential: layer {name} is {type(layer).__name__}, want a Module"
                 )
+            if hasattr(self, str(name)) or "." in str(name):
+                raise ValueError(f"Sequential: a layer can not be named {name!r}, want another name")
             setattr(self, str(name), layer)
 
     def __iter__(self) -> Iterator[Module]:
@@ -161,9 +173,17 @@ class Sequential(Module):
         return x
 
 
-def _uniform(rng: np.random.Generator | None, shape: tuple[int, ...], fan_in: int) -> Parameter:
+def _generator(function: str, rng: np.random.Generator | None) -> np.random.Generator:
+    """`rng`, or a generator that nobody has seeded."""
+    if rng is None:
+        return np.random.default_rng()
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"{function}: rng is {rng!r}, want a numpy.random.Generator or None")
+    return rng
+
+
+def _uniform(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int) -> Parameter:
     """Numbers in +- 1 / sqrt(fan_in), float32: PyTorch's choice for weights and biases."""
-    rng = np.random.default_rng() if rng is None else rng
     bound = 1 / math.sqrt(fan_in)
     return Parameter(rng.uniform(-bound, bound, shape).astype(np.float32))
 
@@ -183,6 +203,7 @@ class Linear(Module):
     ) -> None:
         for name, value in (("in_features", in_features), ("out_features", out_features)):
             checks.integer("Linear", name, value, 1)
+        rng = _generator("Linear", rng)
         self.weight = _uniform(rng, (out_features, in_features), in_features)
         self.bias = _uniform(rng, (out_features,), in_features) if bias else None
 
@@ -215,6 +236,7 @@ class Conv2d(Module):
         kernel = checks.pair("Conv2d", "kernel_size", kernel_size, 1)
         self.stride = checks.pair("Conv2d", "stride", stride, 1)
         self.padding = checks.pair("Conv2d", "padding", padding, 0)
+        rng = _generator("Conv2d", rng)
         fan_in = in_channels * kernel[0] * kernel[1]
         self.weight = _uniform(rng, (out_channels, in_channels, *kernel), fan_in)
         self.bias = _uniform(rng, (out_channels,), fan_in) if bias else None
@@ -231,10 +253,8 @@ class Conv2d(Module):
         return ", ".join(parts)
 
 
-class MaxPool2d(Module):
-    """The largest value of each window; see `F.max_pool2d`."""
-
-    _pool = staticmethod(F.max_pool2d)
+class _Pool2d(Module):
+    """What both poolings have: a window that moves over the image."""
 
     def __init__(
         self,
@@ -242,22 +262,31 @@ class MaxPool2d(Module):
         stride: int | tuple[int, int] | None = None,
         padding: int | tuple[int, int] = 0,
     ) -> None:
-        self.kernel_size = checks.pair(type(self).__name__, "kernel_size", kernel_size, 1)
-        self.stride, self.padding = stride, padding
-
-    def forward(self, x: Any) -> Tensor:
-        return self._pool(x, self.kernel_size, self.stride, self.padding)
+        function = type(self).__name__
+        self.kernel_size = checks.pair(function, "kernel_size", kernel_size, 1)
+        stride = self.kernel_size if stride is None else stride
+        self.stride = checks.pair(function, "stride", stride, 1)
+        self.padding = checks.pair(function, "padding", padding, 0)
 
     def extra_repr(self) -> str:
-        stride = "" if self.stride is None else f", stride={self.stride}"
-        padding = "" if self.padding == 0 else f", padding={self.padding}"
-        return f"kernel_size={self.kernel_size}{stride}{padding}"
+        parts = [f"kernel_size={self.kernel_size}"]
+        parts += [f"stride={self.stride}"] if self.stride != self.kernel_size else []
+        parts += [f"padding={self.padding}"] if self.padding != (0, 0) else []
+        return ", ".join(parts)
 
 
-class AvgPool2d(MaxPool2d):
+class MaxPool2d(_Pool2d):
+    """The largest value of each window; see `F.max_pool2d`."""
+
+    def forward(self, x: Any) -> Tensor:
+        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding)
+
+
+class AvgPool2d(_Pool2d):
     """The mean of each window; see `F.avg_pool2d`."""
 
-    _pool = staticmethod(F.avg_pool2d)
+    def forward(self, x: Any) -> Tensor:
+        return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding)
 
 
 class ReLU(Module):
@@ -297,7 +326,7 @@ class Dropout(Module):
     def __init__(self, p: float = 0.5, rng: np.random.Generator | None = None) -> None:
         if not 0 <= p <= 1:
             raise ValueError(f"{type(self).__name__}: p is {p}, want a probability from 0 to 1")
-        self.p, self.rng = p, np.random.default_rng() if rng is None else rng
+        self.p, self.rng = p, _generator(type(self).__name__, rng)
 
     def forward(self, x: Any) -> Tensor:
         return F.dropout(x, self.p, self.training, self.rng)
@@ -307,13 +336,12 @@ class Dropout(Module):
 
 
 class Dropout2d(Dropout):
-    """Forget whole channels of single images while training."""
+    """Forget whole channels (N, C, H, W) of single images while training."""
 
     def forward(self, x: Any) -> Tensor:
-        if not self.training:
-            return F.dropout(x, self.p, training=False)
-        each = np.ones((*x.shape[:2], 1, 1), x.dtype)
-        return x * F.dropout(each, self.p, True, self.rng).data
+        shape = checks.floats("Dropout2d", "x", x, "(N, C, H, W)").shape
+        each = np.ones((*shape[:2], 1, 1), x.dtype)
+        return F.multiply(x, F.dropout(each, self.p, self.training, self.rng))
 
 
 class BatchNorm2d(Module):
@@ -329,9 +357,7 @@ class BatchNorm2d(Module):
         self.num_batches_tracked = np.zeros((), np.int64)
 
     def forward(self, x: Any) -> Tensor:
-        if self.training:
-            self.num_batches_tracked += 1
-        return F.batch_norm(
+        y = F.batch_norm(
             x,
             self.running_mean,
             self.running_var,
@@ -341,6 +367,9 @@ class BatchNorm2d(Module):
             self.momentum,
             self.eps,
         )
+        if self.training:
+            self.num_batches_tracked += 1
+        return y
 
     def extra_repr(self) -> str:
         return f"{self.weight.size}, eps={self.eps}, momentum={self.momentum}"

@@ -439,7 +439,7 @@ def program(files, *urls):
     )
 
 
-def start(code):
+def launch(code):
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         [sys.executable, "-c", code],
@@ -451,7 +451,7 @@ def start(code):
 
 
 def run(code):
-    with start(code) as process:
+    with launch(code) as process:
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     return out
@@ -462,7 +462,7 @@ def test_a_kill_in_the_middle_of_a_download_leaves_nothing(files, cache):
     let_go = threading.Event()
     with answers(half, length=15000, wait=let_go) as server:
         server.reached = threading.Event()
-        with start(program(files, server.url)) as process:
+        with launch(program(files, server.url)) as process:
             assert server.reached.wait(30)
             time.sleep(0.2)
             process.kill()
@@ -471,9 +471,23 @@ def test_a_kill_in_the_middle_of_a_download_leaves_nothing(files, cache):
     assert listing(cache) == {}
 
 
+def test_a_process_does_not_stay_for_a_mirror_that_is_silent():
+    """What still waits for an answer does not keep the program from ending."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        code = (
+            "from stn_numpy.data import load, mnist\n"
+            f"mnist.MIRRORS = ('http://127.0.0.1:{silent.getsockname()[1]}/',)\n"
+            "mnist.PATIENCE, mnist.TIMEOUT = 0.2, (100, 100)\n"
+            "print(load().name)"
+        )
+        assert run(code).strip() == "UCI digits"
+
+
 def test_several_processes_at_once(tmp_path, files, cache):
     with mirror(write(tmp_path / "mirror", files)) as server:
-        processes = [start(program(files, server.url)) for _ in range(3)]
+        processes = [launch(program(files, server.url)) for _ in range(3)]
         for process in processes:
             with process:
                 out, err = process.communicate(timeout=60)

@@ -29,7 +29,9 @@ def load_digits() -> Dataset:
         resources.files(__package__).joinpath("digits.npz").open("rb") as file,
         np.load(file, allow_pickle=False) as stored,
     ):
-        images, labels = enlarge(stored["images"]), stored["labels"].astype(np.int64)
+        labels = stored["labels"].astype(np.int64)
+        # In pieces, because the sampler needs many times the space of its output.
+        images = np.concatenate([enlarge(piece) for piece in np.array_split(stored["images"], 16)])
     test = np.zeros(len(labels), bool)
     for digit in range(10):
         test[np.flatnonzero(labels == digit)[-TEST_IMAGES_PER_DIGIT:]] = True

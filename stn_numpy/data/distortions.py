@@ -22,7 +22,7 @@ from stn_numpy.functional.grid import control_points
 from stn_numpy.functional.layout import batch_first, batch_last
 
 SIDE = 28  # pixels of an undistorted image
-CHUNK = 256  # images that are sampled at a time, so that the work space stays in the CPU's cache
+CHUNK = 128  # images that are sampled at a time, so that the work space stays in the CPU's cache
 PATCHES, PATCH = 6, 6  # TC: how many pieces of other digits, and how many pixels wide
 
 

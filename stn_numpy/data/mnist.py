@@ -60,28 +60,33 @@ def load_mnist(folder: str | os.PathLike | None = None, download: bool = True) -
     MnistUnavailable if there is no MNIST and nothing else is wrong.
     """
     if folder is not None:
-        return _from_folder(Path(folder).expanduser(), "")
+        return _from_folder(_path(folder), "")
     if os.environ.get("STN_NUMPY_DATA"):
-        path = Path(os.environ["STN_NUMPY_DATA"]).expanduser()
-        return _from_folder(path, " (named by $STN_NUMPY_DATA)")
+        folder = _path(os.environ["STN_NUMPY_DATA"])
+        return _from_folder(folder, " (named by $STN_NUMPY_DATA)")
     return _from_cache(download)
 
 
 def cache_folder() -> Path:
     """Where downloads are kept: `$STN_NUMPY_CACHE`, or this user's cache folder."""
     if os.environ.get("STN_NUMPY_CACHE"):
-        return Path(os.environ["STN_NUMPY_CACHE"]).expanduser()
-    import pooch  # here, because importing it takes longer than all of NumPy
+        return _path(os.environ["STN_NUMPY_CACHE"])
+    import pooch  # here, because importing it takes a tenth of a second
 
     return Path(pooch.os_cache("stn_numpy"))
+
+
+def _path(name: str | os.PathLike) -> Path:
+    return Path(os.path.expanduser(name))
 
 
 # A folder of the reader's
 
 
 def _from_folder(folder: Path, named_by: str) -> Dataset:
-    if not folder.is_dir():
-        problem = "is not a folder" if folder.exists() else "does not exist"
+    # os.path says no where a path may not be looked at; the methods of Path raise an error.
+    if not os.path.isdir(folder):
+        problem = "is not a folder" if os.path.exists(folder) else "does not exist"
         raise DataError(f"{folder}{named_by}: {problem}; want a folder with the files of MNIST")
     paths = {name: _find(folder, name) for name in FILES}
     missing = [name for name, path in paths.items() if path is None]
@@ -107,7 +112,7 @@ def _find(folder: Path, name: str) -> Path | None:
     """The file `name` of MNIST in one of its usual spellings."""
     for spelling in (name, name.replace("-idx", ".idx")):
         for path in (folder / spelling, folder / f"{spelling}.gz"):
-            if path.is_file():
+            if os.path.isfile(path):
                 return path
     return None
 
