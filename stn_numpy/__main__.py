@@ -6,13 +6,16 @@ A user's mistake costs one plain line and exit code 2.
 import argparse
 import contextlib
 import dataclasses
+import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from stn_numpy.errors import UserError
+from stn_numpy.errors import CheckpointError, UserError
 
+PROGRAM = "python -m stn_numpy"
 RUNS = Path("runs")
 # Epochs and batch size where none are named: about as much work as fits into a few minutes.
 SMALL_DATA = 10_000  # images
@@ -29,24 +32,36 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; the exit code is 0, or 2 for a user's mistake, or 130 if interrupted."""
-    parser = _parser()
-    args = parser.parse_args(arguments)
+    """Run one command; the exit code is 0, or 2 for a user's mistake, or 130 if interrupted.
+
+    A command may have exit codes of its own: `gradcheck` has 1 for a wrong gradient.
+    """
+    args = argparse.Namespace(command="", when_interrupted="stopped")
     try:
-        return args.run(args)
+        _parser().parse_args(arguments, args)
+        code = args.run(args)
+        sys.stdout.flush()
+        return code
     except UserError as error:
         message = str(error)
+    except BrokenPipeError:
+        # Who read the output, say `head`, has gone; that is no mistake. At its end Python would
+        # try to write once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # as a shell has it
     except OSError as error:
         message = f"{error.filename or 'a file'}: {error.strerror or error}"
+    except MemoryError as error:
+        message = f"not enough memory ({error})" if str(error) else "not enough memory"
     except KeyboardInterrupt:
-        print(f"\n{getattr(args, 'when_interrupted', 'stopped')}", file=sys.stderr)
+        print(f"\n{args.when_interrupted}", file=sys.stderr)
         return 130
-    print(f"{parser.prog} {args.command}: {message}", file=sys.stderr)
+    print(f"{PROGRAM} {args.command}: {message}", file=sys.stderr)
     return 2
 
 
 def _parser() -> OneLineParser:
-    parser = OneLineParser(prog="python -m stn_numpy", description="Spatial transformers in NumPy.")
+    parser = OneLineParser(prog=PROGRAM, description="Spatial transformers in NumPy.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text, add_arguments, run in COMMANDS:
         command = commands.add_parser(name, help=text, description=text)
@@ -112,7 +127,12 @@ def _train(args: argparse.Namespace) -> int:
     from stn_numpy.training import Run, Settings, read_run, settings_of
 
     folder = args.out or (_latest_run() if args.resume else None)
+    with _as_user_error():
+        given = _given_settings(args, Settings)
+        Settings(**given)  # what is wrong with them is to be said before there is work to lose
     saved = None
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise UserError(f"--out {folder}: this is a file, want a folder")
     if folder is not None and (folder / "checkpoint.npz").exists():
         if not args.resume:
             raise UserError(f"{folder} holds a run already: add --resume, or name another --out")
@@ -122,19 +142,14 @@ def _train(args: argparse.Namespace) -> int:
 
     dataset = data.load(args.data)
     print(dataset.notice)
-    with _as_user_error():
-        given = _given_settings(args, Settings)
-        if saved is None:
-            small = len(dataset.train_labels) < SMALL_DATA
-            start = FOR_SMALL_DATA if small else FOR_MNIST
-            settings = Settings(**{**start, **(QUICK if args.quick else {}), **given})
-        else:
-            settings = dataclasses.replace(saved, **given)
+    if saved is None:
+        small = len(dataset.train_labels) < SMALL_DATA
+        settings = Settings(**{**(FOR_SMALL_DATA if small else FOR_MNIST), **given})
+    else:
+        settings = dataclasses.replace(saved, **given)
     folder = folder or _new_folder(settings)
-    args.when_interrupted = (
-        f"stopped; to go on: python -m stn_numpy train --resume --out {folder}"
-        + (f" --data {args.data}" if args.data else "")
-    )
+    again = ["--resume", "--out", str(folder), *(["--data", str(args.data)] if args.data else [])]
+    args.when_interrupted = f"stopped; to go on: {PROGRAM} train {shlex.join(again)}"
     run = Run(folder, settings, dataset)
     if run.resume():
         done = ", ".join(f"{name} {len(t.epochs)}" for name, t in run.trainers.items())
@@ -151,7 +166,8 @@ def _given_settings(args: argparse.Namespace, settings: type) -> dict[str, Any]:
     """The settings that were named on the command line."""
     names = [field.name for field in dataclasses.fields(settings)]
     given = {n: getattr(args, n) for n in names if getattr(args, n, None) is not None}
-    return {**given, **({"models": (args.model,)} if args.model else {})}
+    models = {"models": (args.model,)} if args.model else {}
+    return {**(QUICK if args.quick else {}), **given, **models}
 
 
 def _latest_run() -> Path | None:
@@ -160,12 +176,16 @@ def _latest_run() -> Path | None:
 
 
 def _new_folder(settings: Any) -> Path:
+    """A folder in `RUNS` that was not there before, even if another run starts at this moment."""
     name = f"{'-and-'.join(settings.models)}-{settings.distortion}-seed{settings.seed}"
     folder, number = RUNS / name, 1
-    while folder.exists():
-        number += 1
-        folder = RUNS / f"{name}-{number}"
-    return folder
+    while True:
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            number += 1
+            folder = RUNS / f"{name}-{number}"
 
 
 class _Progress:
@@ -269,13 +289,13 @@ def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     )
     option("--model", choices=MODELS, help="this network only")
     option("--distortion", choices=DISTORTIONS, help="default: that of the training")
-    option("--workers", type=int, help="threads")
+    option("--workers", type=int, help="threads (default: as many as in the training)")
     _data_argument(parser)
 
 
 def _evaluate(args: argparse.Namespace) -> int:
     from stn_numpy import data, training
-    from stn_numpy.parallel import Workers, default_workers
+    from stn_numpy.parallel import Workers
 
     path = args.run_folder or _latest_run()
     if path is None:
@@ -292,14 +312,20 @@ def _evaluate(args: argparse.Namespace) -> int:
     names = list(about["results"]) if args.model is None else [args.model]
     if not set(names) <= set(about["results"]):
         raise UserError(f"{path} has no {args.model}, only {', '.join(about['results'])}")
+    if args.workers is not None and args.workers < 1:
+        raise UserError(f"--workers is {args.workers}, want at least 1")
     dataset = training.limited(data.load(args.data), settings.limit)
     print(dataset.notice)
+    if about["data"] != training.describe(dataset):
+        print(f"The training was on other data: {about['data'].get('name')}.")
     results = {}
     for name in names:
-        model = training.trained_model(about, arrays, name)
-        with _as_user_error():
-            count = default_workers() if args.workers is None else args.workers
-        with Workers(model, count) as workers:
+        try:
+            model = training.trained_model(about, arrays, name)
+        except CheckpointError as error:
+            raise CheckpointError(f"{path}: {error}; it is left as it is") from None
+        # As many as in the training by default: other parts of a batch could be rounded otherwise.
+        with Workers(model, args.workers or settings.workers) as workers:
             wrong = training.mistakes_on_test(workers, dataset, distortion)
         error = wrong / len(dataset.test_labels)
         results[name] = {"parameters": model.num_parameters(), "test_error": error}
@@ -320,8 +346,9 @@ def _gradcheck(args: argparse.Namespace) -> int:
 
     from stn_numpy.op_table import TOLERANCE, check_all
 
-    with _as_user_error():
-        rng = np.random.default_rng(args.seed)
+    if args.seed < 0:
+        raise UserError(f"--seed is {args.seed}, want 0 or more")
+    rng = np.random.default_rng(args.seed)
     print("Every gradient of every operation, in every coordinate, against central differences")
     print("(float64, random cotangent; the largest error, relative to the largest gradient).\n")
     checked, wrong = 0, 0

@@ -14,6 +14,7 @@ backward pass::
 gradient that `backward` returns. This file knows nothing of images: that is all there is.
 """
 
+import contextlib
 import functools
 import heapq
 import inspect
@@ -28,31 +29,26 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 class _Mode(threading.local):
-    """Whether operations are recorded, for each thread on its own."""
+    """Whether operations are recorded, and whether they were before: for each thread on its own."""
 
-    recording = True
+    def __init__(self) -> None:
+        self.recording = True
+        self.before: list[bool] = []
 
 
 _mode = _Mode()
 _serial = itertools.count()
 
 
-class no_grad:
-    """``with no_grad():`` computes without recording. Also a decorator."""
+class no_grad(contextlib.ContextDecorator):
+    """``with no_grad():`` computes without recording, in this thread. Also a decorator."""
 
     def __enter__(self) -> None:
-        self._before, _mode.recording = _mode.recording, False
+        _mode.before.append(_mode.recording)
+        _mode.recording = False
 
     def __exit__(self, *_exception: object) -> None:
-        _mode.recording = self._before
-
-    def __call__(self, function: Callable) -> Callable:
-        @functools.wraps(function)
-        def unrecorded(*args: Any, **kwargs: Any) -> Any:
-            with no_grad():
-                return function(*args, **kwargs)
-
-        return unrecorded
+        _mode.recording = _mode.before.pop()
 
 
 class Tensor:
@@ -216,7 +212,7 @@ def _walk(root: Tensor, grad: np.ndarray) -> None:
             elif source in owned:
                 pending[source] += gradient
             else:
-                pending[source] = pending[source] + gradient
+                pending[source] = np.asarray(pending[source] + gradient)
                 owned.add(source)
 
 
@@ -230,6 +226,8 @@ def _gradients(node: _Node, dy: np.ndarray, needs: list[bool]) -> list:
     backward, node.backward = node.backward, None
     gradients = backward(dy, needs) if _takes_needs(backward) else backward(dy)
     gradients = list(gradients) if isinstance(gradients, tuple) else [gradients]
+    # NumPy turns arrays without axes into its scalars as soon as it calculates with them.
+    gradients = [np.asarray(g) if isinstance(g, np.generic) else g for g in gradients]
     gradients += [None] * (len(needs) - len(gradients))
     for i, (arg, needed, gradient) in enumerate(zip(node.inputs, needs, gradients)):
         if needed and not _is_gradient_of(arg, gradient):
@@ -259,7 +257,7 @@ def _is_gradient_of(arg: Tensor, gradient: Any) -> bool:
 
 def _add_to_leaf(leaf: Tensor, gradient: np.ndarray) -> None:
     # A copy the first time: what arrives may be shared with other branches of the graph.
-    leaf.grad = gradient.copy() if leaf.grad is None else leaf.grad + gradient
+    leaf.grad = gradient.copy() if leaf.grad is None else np.asarray(leaf.grad + gradient)
 
 
 def unbroadcast(gradient: np.ndarray, like: Any) -> np.ndarray:

@@ -26,14 +26,15 @@ from stn_numpy.nn import (
     Sequential,
 )
 from stn_numpy.spatial_transformer import SpatialTransformer, start_at_identity
-from stn_numpy.transforms import TRANSFORMS, Affine, Transform
+from stn_numpy.transforms import TRANSFORMS, Affine, Transform, check_transform
 
 Generator = np.random.Generator
 Layers = dict[str, Module]
 MODELS = ("fcn", "cnn", "st-fcn", "st-cnn", "tutorial")
 
-# The smallest image that a 9x9 convolution, a pooling, a 7x7 convolution and a pooling can take.
-SMALLEST = 24
+# The smallest image that a 9x9 convolution, a pooling, a 7x7 convolution and a pooling can take,
+# and the smallest whose half a 5x5 convolution, a pooling and a 5x5 convolution can take.
+SMALLEST, SMALLEST_HALVED = 24, 28
 
 
 def build(
@@ -51,7 +52,8 @@ def build(
     transform: for the spatial transformer: "affine", "attention", "projective", "tps" or an object.
     image_size: height and width of the input in pixels. channels, classes: of input and output.
     width: filters of each convolution, or units of each hidden layer of an FCN; without it, the
-    width for which the whole network comes closest to `parameters` learned numbers.
+    width for which the whole network comes closest to `parameters` learned numbers; of these the
+    localisation net takes its fixed share, which may be more than all of a small budget.
     rng: draws the first weights; the same rng state, the same weights.
     Raises ValueError for an unknown name or transform, or for an image that is too small.
     """
@@ -59,10 +61,12 @@ def build(
     if isinstance(transform, str):
         checks.choice("build", "transform", transform, TRANSFORMS)
         transform = TRANSFORMS[transform]
+    check_transform("build", transform)
     counts = {"channels": channels, "classes": classes, "parameters": parameters}
     for argument, value in counts.items():
         checks.integer("build", argument, value, 1)
-    checks.integer("build", "image_size", image_size, SMALLEST)
+    smallest = SMALLEST_HALVED if name == "st-cnn" else SMALLEST
+    checks.integer(f"build {name}", "image_size", image_size, smallest)
     if name == "tutorial":
         return TutorialNet(transform, image_size, channels, classes, rng)
 
@@ -164,6 +168,7 @@ class TutorialNet(Module):
         rng: Generator | None = None,
     ) -> None:
         self.transform = Affine() if transform is None else transform
+        check_transform("TutorialNet", self.transform)
         last = ((image_size - 4) // 2 - 4) // 2
         self.conv1 = Conv2d(channels, 10, 5, rng=rng)
         self.conv2 = Conv2d(10, 20, 5, rng=rng)

@@ -155,7 +155,9 @@ class Sequential(Module):
                     f"Sequential: layer {name} is {type(layer).__name__}, want a Module"
                 )
             if hasattr(self, str(name)) or "." in str(name):
-                raise ValueError(f"Sequential: a layer can not be named {name!r}, want another name")
+                raise ValueError(
+                    f"Sequential: a layer can not be named {name!r}, want another name"
+                )
             setattr(self, str(name), layer)
 
     def __iter__(self) -> Iterator[Module]:
@@ -339,9 +341,11 @@ class Dropout2d(Dropout):
     """Forget whole channels (N, C, H, W) of single images while training."""
 
     def forward(self, x: Any) -> Tensor:
-        shape = checks.floats("Dropout2d", "x", x, "(N, C, H, W)").shape
-        each = np.ones((*shape[:2], 1, 1), x.dtype)
-        return F.multiply(x, F.dropout(each, self.p, self.training, self.rng))
+        array = checks.floats("Dropout2d", "x", x, "(N, C, H, W)")
+        if not self.training:
+            return F.dropout(x, self.p, training=False)
+        channels = np.ones((*array.shape[:2], 1, 1), array.dtype)
+        return F.multiply(x, F.dropout(channels, self.p, True, self.rng))
 
 
 class BatchNorm2d(Module):

@@ -9,23 +9,28 @@ same numbers, bit for bit.
 import contextlib
 import copy
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
 
+from stn_numpy import checks
 from stn_numpy.autograd import Tensor
+from stn_numpy.errors import UserError
 from stn_numpy.functional.layout import batch_first
-from stn_numpy.nn import Module
+from stn_numpy.nn import Dropout, Module, Parameter
 
 
 def default_workers() -> int:
-    """$STN_NUMPY_WORKERS, or the cores this process may use, at most 4."""
-    asked = os.environ.get("STN_NUMPY_WORKERS", "")
+    """$STN_NUMPY_WORKERS, or the cores this process may use, at most 4.
+
+    Raises UserError where the variable is set to something that is no number of workers.
+    """
+    asked = os.environ.get("STN_NUMPY_WORKERS", "").strip()
     if asked:
-        if not asked.isdigit() or int(asked) < 1:
-            raise ValueError(f"STN_NUMPY_WORKERS is {asked!r}, want an integer of at least 1")
+        if not (asked.isascii() and asked.isdigit()) or int(asked) < 1:
+            raise UserError(f"STN_NUMPY_WORKERS is {asked!r}, want an integer of at least 1")
         return int(asked)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(cores or 1, 4)
@@ -35,12 +40,16 @@ class Workers:
     """A pool of threads that hold replicas of a network. Use it in a `with` statement.
 
     Inside, BLAS has one thread for each worker (for the whole process, until the end of `with`).
+
+    count: how many; by default what `default_workers` says. The first works on the model itself.
     """
 
     def __init__(self, model: Module, count: int | None = None) -> None:
+        count = default_workers() if count is None else count
+        self.count = checks.integer("Workers", "count", count, 1)
         self.model = model
-        self.count = default_workers() if count is None else count
         self.replicas = [model] + [replicate(model) for _ in range(self.count - 1)]
+        self._pool: ThreadPoolExecutor | None = None
         self._exit = contextlib.ExitStack()
 
     def __enter__(self) -> "Workers":
@@ -52,13 +61,30 @@ class Workers:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._pool = None
         self._exit.close()
 
-    def map(self, work: Callable[..., Any], *parts: Sequence[Any]) -> list:
-        """work(replica, part, ...) for each worker at once; the first in the calling thread."""
+    def map(self, work: Callable[..., Any], *parts: Iterable[Any]) -> list:
+        """work(replica, part, ...) for each worker at once; the first in the calling thread.
+
+        parts: each with an entry for every worker; where one is shorter, workers stand idle.
+        The replicas first take over what has changed in the model: its mode, its buffers. A
+        `no_grad` of the caller holds in the caller's thread only, so `work` has to say it itself.
+        What `work` raises is raised here, when all workers have stopped.
+        """
+        parts = [list(part) for part in parts]
+        for part in parts:
+            if len(part) > self.count:
+                raise ValueError(f"Workers.map: got {len(part)} parts, want at most {self.count}")
         jobs = list(zip(self.replicas, *parts))
+        if self._pool is None and len(jobs) > 1:
+            raise RuntimeError("Workers.map: there are no threads outside `with Workers(...)`")
+        self._follow_model()
         others = [self._pool.submit(work, *job) for job in jobs[1:]]
-        results = [work(*job) for job in jobs[:1]]
+        try:
+            results = [work(*job) for job in jobs[:1]]
+        finally:
+            wait(others)
         return results + [future.result() for future in others]
 
     def gradients(
@@ -66,8 +92,18 @@ class Workers:
     ) -> float:
         """Add d loss / d parameter to the gradients of the model; return the loss.
 
-        loss(replica, x, y): the mean over the images it is given. x (N, C, H, W), y (N,).
+        loss(replica, x, y): the mean over the images it is given. x (N, C, H, W), y (N, ...),
+        N >= 1; where N is less than the number of workers, some stand idle. Batch normalisation
+        looks at the images of one worker at a time; the running means are the mean of theirs.
+        Raises ValueError where x and y are empty or of different lengths.
         """
+        total = len(y)
+        if total == 0 or len(x) != total:
+            raise ValueError(
+                f"Workers.gradients: x has {len(x)} images and y {total} targets, "
+                "want the same number, at least 1"
+            )
+        busy = min(self.count, total)
 
         def work(replica: Module, x: np.ndarray, y: np.ndarray) -> tuple[float, list]:
             replica.zero_grad()
@@ -75,32 +111,52 @@ class Workers:
             part.backward()
             return part.item(), [parameter.grad for parameter in replica.parameters()]
 
-        total = len(y)
         before = [parameter.grad for parameter in self.model.parameters()]
-        results = self.map(work, shards(x, self.count), np.array_split(y, self.count))
+        results = self.map(work, shards(x, busy), np.array_split(y, busy))
         gradients = [before] + [grads for _, grads in results]
         for parameter, *parts in zip(self.model.parameters(), *gradients):
             known = [part for part in parts if part is not None]
             parameter.grad = sum(known[1:], start=known[0]) if known else None
-        self._share_buffers()
+        self._average_buffers(busy)
         return sum(value for value, _ in results)
 
-    def _share_buffers(self) -> None:
-        """Give all replicas the mean of what each made of its running means."""
-        for (_, own), *others in zip(*(replica.named_buffers() for replica in self.replicas)):
-            if own.dtype.kind == "f" and others:
-                own[...] = sum((other for _, other in others), start=own) / self.count
-                for _, other in others:
-                    other[...] = own
+    def _follow_model(self) -> None:
+        """Make the replicas what the model is now: parameters (shared), buffers and mode."""
+        for replica in self.replicas[1:]:
+            for own, other in zip(self.model.modules(), replica.modules()):
+                other.training = own.training
+                for name, value in vars(own).items():
+                    if isinstance(value, Parameter):
+                        getattr(other, name).data = value.data
+                    elif isinstance(value, np.ndarray):
+                        setattr(other, name, value.copy())
+
+    def _average_buffers(self, busy: int) -> None:
+        """Give the model the mean of what each busy worker made of its running means."""
+        for (_, own), *others in zip(*(r.named_buffers() for r in self.replicas[:busy])):
+            if own.dtype.kind == "f":
+                own[...] = sum((other for _, other in others), start=own) / busy
 
 
 def shards(x: np.ndarray, count: int) -> Iterator[np.ndarray]:
-    """x (N, C, H, W) in `count` parts of about N / count images, each batch-last in memory."""
+    """x (N, C, H, W) in parts of about N / count images, each batch-last in memory.
+
+    The parts are of the sizes that `np.array_split` makes; there are `count`, but no empty ones.
+    """
     last = x.transpose(1, 2, 3, 0)
-    return (batch_first(np.ascontiguousarray(part)) for part in np.array_split(last, count, axis=3))
+    parts = np.array_split(last, min(count, len(x)), axis=3)
+    return (batch_first(np.ascontiguousarray(part)) for part in parts)
 
 
 def replicate(model: Module) -> Module:
-    """A copy with gradients and buffers of its own that shares the arrays of the parameters."""
+    """A copy that shares the arrays of the parameters; its gradients and buffers are its own.
+
+    Its dropout draws numbers of its own, too, else all workers would forget the same units.
+    """
     shared = {id(parameter.data): parameter.data for parameter in model.parameters()}
-    return copy.deepcopy(model, shared)
+    replica = copy.deepcopy(model, shared)
+    replica.zero_grad()
+    for own, other in zip(model.modules(), replica.modules()):
+        if isinstance(own, Dropout):
+            other.rng = own.rng.spawn(1)[0]
+    return replica

@@ -80,7 +80,12 @@ def transformer_figure(
 
 
 def learning_curves(errors: dict[str, list[float]]) -> "Figure":
-    """Test error in percent after each epoch, a line for each network."""
+    """Test error in percent after each epoch, a line for each network.
+
+    errors: by the network's name, each a number from 0 to 1.
+    """
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
     figure = new_figure(6, 3.6)
     axes = figure.subplots()
     styles = ((BLUE, "o", "-"), (ORANGE, "s", "--"), (GREEN, "^", ":"), (RED, "v", "-."))
@@ -90,11 +95,16 @@ def learning_curves(errors: dict[str, list[float]]) -> "Figure":
         every = max(1, len(values) // 15)
         axes.plot(epochs, percent, line, color=color, marker=marker, markevery=every, label=name)
     axes.set(title="Test error while learning", xlabel="epoch", ylabel="test error (%)")
-    axes.set_yscale("log")
+    axes.set_xlim(0.5, max([1, *map(len, errors.values())]) + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if any(value > 0 for values in errors.values() for value in values):  # else nothing has a log
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+        axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("{x:g}")
-    axes.grid(alpha=0.3, which="both")
-    axes.legend()
+    axes.grid(alpha=0.3)
+    if errors:
+        axes.legend()
     return figure
 
 

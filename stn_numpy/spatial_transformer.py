@@ -2,14 +2,13 @@
 
 from typing import Any
 
-import numpy as np
-
 from stn_numpy import checks
 from stn_numpy import functional as F
 from stn_numpy.autograd import Tensor
-from stn_numpy.functional.kernels import Kernel
+from stn_numpy.functional.kernels import KERNELS, Kernel
+from stn_numpy.functional.sampler import PADDING_MODES
 from stn_numpy.nn import Linear, Module
-from stn_numpy.transforms import Transform
+from stn_numpy.transforms import Transform, check_transform
 
 
 class SpatialTransformer(Module):
@@ -27,6 +26,7 @@ class SpatialTransformer(Module):
     transform: one of `stn_numpy.transforms`.
     output_size: (H', W') in pixels; that of the input by default.
     mode, padding_mode, align_corners: as for `F.grid_sample`.
+    Raises ValueError or TypeError, and changes nothing, where one of these does not fit.
     """
 
     def __init__(
@@ -38,13 +38,16 @@ class SpatialTransformer(Module):
         padding_mode: str = "zeros",
         align_corners: bool = False,
     ) -> None:
-        self.localisation = localisation
-        self.transform = transform
         if output_size is not None:
             output_size = checks.pair("SpatialTransformer", "output_size", output_size, 1)
+        if not isinstance(mode, Kernel):
+            checks.choice("SpatialTransformer", "mode (unless it is a kernel)", mode, KERNELS)
+        checks.choice("SpatialTransformer", "padding_mode", padding_mode, PADDING_MODES)
+        start_at_identity(localisation, transform)
+        self.localisation = localisation
+        self.transform = transform
         self.output_size = output_size
         self.mode, self.padding_mode, self.align_corners = mode, padding_mode, align_corners
-        start_at_identity(localisation, transform)
 
     def forward(self, U: Any) -> Tensor:
         theta = self.localisation(U)
@@ -64,11 +67,20 @@ class SpatialTransformer(Module):
 
     def extra_repr(self) -> str:
         size = "" if self.output_size is None else f", output_size={self.output_size}"
-        return f"{self.transform}{size}, mode={self.mode!r}, padding_mode={self.padding_mode!r}"
+        corners = ", align_corners=True" if self.align_corners else ""
+        modes = f"mode={self.mode!r}, padding_mode={self.padding_mode!r}"
+        return f"{self.transform}{size}, {modes}{corners}"
 
 
 def start_at_identity(localisation: Module, transform: Transform) -> None:
-    """Let the last layer of a localisation net say "change nothing", whatever it is shown."""
+    """Let the last layer of a localisation net say "change nothing", whatever it is shown.
+
+    Raises TypeError where one of them is not what its name says; ValueError where the net does not
+    end with a Linear with a bias and transform.parameters outputs.
+    """
+    if not isinstance(localisation, Module):
+        raise TypeError(f"SpatialTransformer: localisation is {localisation!r}, want a Module")
+    check_transform("SpatialTransformer", transform)
     *_, last = localisation.modules()
     if not isinstance(last, Linear) or last.bias is None:
         raise ValueError(
@@ -80,4 +92,4 @@ def start_at_identity(localisation: Module, transform: Transform) -> None:
             f"want {transform.parameters} for {transform}"
         )
     last.weight.data[...] = 0
-    last.bias.data[...] = transform.identity().astype(np.float32)
+    last.bias.data[...] = transform.identity()

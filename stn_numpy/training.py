@@ -8,6 +8,7 @@ Numbers that depend on the clock are in `timing.json`, all others in `metrics.js
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import math
 import time
@@ -22,7 +23,7 @@ from stn_numpy import checkpoint, checks, models, optim
 from stn_numpy import functional as F
 from stn_numpy.autograd import Tensor, no_grad
 from stn_numpy.data import DISTORTIONS, Dataset, batches
-from stn_numpy.errors import CheckpointError
+from stn_numpy.errors import CheckpointError, UserError
 from stn_numpy.files import write_text
 from stn_numpy.nn import Dropout, Module
 from stn_numpy.parallel import Workers, default_workers, shards
@@ -62,6 +63,8 @@ class Settings:
     limit: int | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.models, str) or not self.models:
+            raise ValueError(f"Settings: models is {self.models!r}, want a tuple of names")
         for name in self.models:
             checks.choice("Settings", "models", name, models.MODELS)
         checks.choice("Settings", "transform", self.transform, models.TRANSFORMS)
@@ -126,6 +129,7 @@ class Trainer:
 
         progress(images, loss, error): called after every step with the images of that step and the
         means so far.
+        Raises UserError when the loss is no longer a number: no further step would mend that.
         """
         settings, number = self.settings, len(self.epochs)
         rng = np.random.default_rng([BATCHES, settings.seed, number])
@@ -151,6 +155,10 @@ class Trainer:
 
             self.optimizer.zero_grad()
             value = workers.gradients(loss, x, y)
+            if not math.isfinite(value):
+                raise UserError(
+                    f"{self.name}: the loss became {value} in epoch {number + 1}; try a smaller lr"
+                )
             self.optimizer.step()
             self.schedule.step()
             seen, total_loss, wrong = (
@@ -174,13 +182,14 @@ class Trainer:
         return checkpoint.prefixed(f"optimizer/{self.name}", self.optimizer.state_dict())
 
     def load(self, epochs: list[dict], arrays: dict[str, np.ndarray]) -> None:
-        """Go back to where a checkpoint stands."""
+        """Go back to where a checkpoint stands; ValueError if it is not of this network."""
         self.model.load_state_dict(checkpoint.under(f"model/{self.name}", arrays))
         self.epochs = list(epochs)
-        optimizer = checkpoint.under(f"optimizer/{self.name}", arrays)
-        if optimizer:
-            self.optimizer.load_state_dict(optimizer)
-            self.schedule.goto(self.optimizer.steps)
+        if len(epochs) < self.settings.epochs:
+            self.optimizer.load_state_dict(checkpoint.under(f"optimizer/{self.name}", arrays))
+            if self.optimizer.steps != len(epochs) * self.steps_per_epoch:
+                raise ValueError(f"{self.optimizer.steps} steps are not {len(epochs)} epochs")
+            self.schedule.step()
 
 
 def mistakes_on_test(workers: Workers, data: Dataset, distortion: str) -> int:
@@ -209,6 +218,7 @@ class Run:
     def __init__(self, folder: str | Path, settings: Settings, data: Dataset) -> None:
         self.folder, self.settings = Path(folder), settings
         self.data = limited(data, settings.limit)
+        self._data_description = describe(self.data)
         self.trainers: dict[str, Trainer] = {}
         self.seconds: dict[str, list[float]] = {}
 
@@ -223,30 +233,31 @@ class Run:
         if about["settings"] != self._about()["settings"]:
             raise CheckpointError(
                 f"{self.folder / CHECKPOINT}: made with other settings "
-                f"({differences(about['settings'], self._about()['settings'])})"
+                f"({differences(about['settings'], self._about()['settings'])}); "
+                "go on with those, or use another folder"
             )
         if about["data"] != self._about()["data"]:
             raise CheckpointError(
-                f"{self.folder / CHECKPOINT}: made with other data ({about['data']['name']}, not "
-                f"{self.data.name}, or another part of it)"
+                f"{self.folder / CHECKPOINT}: made with other data "
+                f"({differences(about['data'], self._about()['data'])}); "
+                "go on with that, or use another folder"
             )
         try:
             for name, result in about["results"].items():
-                trainer = self._trainer(name)
-                trainer.load(result["epochs"], arrays)
+                self._trainer(name).load(result["epochs"], arrays)
         except (KeyError, ValueError, TypeError) as error:
             raise CheckpointError(
                 f"{self.folder / CHECKPOINT}: does not fit its own settings ({error}); "
                 "it is left as it is"
             ) from None
-        timing = self.folder / TIMING
-        if timing.exists():
-            self.seconds = json.loads(timing.read_text())["seconds"]
+        # Times are worth no error: without the file, those of earlier epochs are forgotten.
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+            timing = json.loads((self.folder / TIMING).read_text())
+            self.seconds = {name: [*map(float, s)] for name, s in timing["seconds"].items()}
         return True
 
     def train(self, show: "Display") -> dict[str, Any]:
         """Train what is not yet trained; return the metrics."""
-        self.save()
         for name in self.settings.models:
             trainer = self._trainer(name)
             self.save()
@@ -292,12 +303,7 @@ class Run:
     def _about(self) -> dict[str, Any]:
         settings = dataclasses.asdict(self.settings)
         settings["models"] = list(settings["models"])
-        data = {
-            "name": self.data.name,
-            "training_images": len(self.data.train_labels),
-            "test_images": len(self.data.test_labels),
-        }
-        return {"settings": settings, "data": data}
+        return {"settings": settings, "data": self._data_description}
 
 
 class Display:
@@ -312,22 +318,33 @@ class Display:
 
 
 def read_run(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The checkpoint of a run, by its folder or its file: (metrics, arrays)."""
+    """The checkpoint of a run, by its folder or its file: (metrics, arrays).
+
+    Raises CheckpointError, which names the file, if it is not a checkpoint of a training run.
+    """
     path = Path(path)
     path = path / CHECKPOINT if path.is_dir() else path
     about, arrays = checkpoint.load(path)
-    if not {"settings", "data", "results"} <= about.keys():
+    if not all(isinstance(about.get(part), dict) for part in ("settings", "data", "results")):
         raise CheckpointError(f"{path}: a checkpoint, but not of a training run")
+    try:
+        settings = settings_of(about)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}; it is left as it is") from None
+    if list(about["results"]) not in [
+        list(settings.models)[:n] for n in range(1, len(settings.models) + 1)
+    ]:
+        raise CheckpointError(f"{path}: its results are not of its networks; it is left as it is")
     return about, arrays
 
 
 def settings_of(about: dict[str, Any]) -> Settings:
     """The Settings that a checkpoint was made with."""
+    known = about["settings"]
     try:
-        known = dict(about["settings"])
         return Settings(**{**known, "models": tuple(known["models"])})
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"the checkpoint's settings are damaged ({error})") from None
+        raise CheckpointError(f"the settings in it are not of this program ({error})") from None
 
 
 def trained_model(about: dict[str, Any], arrays: dict[str, np.ndarray], name: str) -> Module:
@@ -353,6 +370,19 @@ def limited(data: Dataset, limit: int | None) -> Dataset:
         test_images=data.test_images[:limit],
         test_labels=data.test_labels[:limit],
     )
+
+
+def describe(data: Dataset) -> dict[str, Any]:
+    """Which data this is; other images or labels have another fingerprint."""
+    digest = hashlib.sha256()
+    for part in (data.train_images, data.train_labels, data.test_images, data.test_labels):
+        digest.update(np.ascontiguousarray(part))
+    return {
+        "name": data.name,
+        "training_images": len(data.train_labels),
+        "test_images": len(data.test_labels),
+        "fingerprint": digest.hexdigest()[:16],
+    }
 
 
 def wilson(mistakes: int, of: int, z: float = 1.96) -> tuple[float, float]:

@@ -6,7 +6,7 @@ where to *read*. A scale below 1 zooms in, a shift to the right moves what is se
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from stn_numpy.functional.grid import control_points
 Size = tuple[int, int, int, int]
 
 
+@runtime_checkable
 class Transform(Protocol):
     """What `SpatialTransformer` asks of a transformation."""
 
@@ -29,7 +30,10 @@ class Transform(Protocol):
         """The theta that changes nothing: (parameters,) float32."""
 
     def grid(self, theta: Any, size: Size, align_corners: bool = False) -> Tensor:
-        """theta (N, parameters) -> where to read each pixel of an output of `size`."""
+        """theta (N, parameters) -> where to read each pixel of an output of `size`: (N, H, W, 2).
+
+        size = (N, C, H, W). Raises ValueError or TypeError for another shape, dtype or size.
+        """
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,8 @@ class Affine:
         return np.array([1, 0, 0, 0, 1, 0], np.float32)
 
     def grid(self, theta: Any, size: Size, align_corners: bool = False) -> Tensor:
-        return F.affine_grid(F.reshape(theta, (-1, 2, 3)), size, align_corners)
+        N = _checked("Affine", theta, self.parameters)
+        return F.affine_grid(F.reshape(theta, (N, 2, 3)), size, align_corners)
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,25 @@ class ThinPlateSpline:
         return control_points(self.K, np.float32).ravel()
 
     def grid(self, theta: Any, size: Size, align_corners: bool = False) -> Tensor:
-        return F.tps_grid(F.reshape(theta, (-1, self.K * self.K, 2)), size, align_corners)
+        N = _checked("ThinPlateSpline", theta, self.parameters)
+        return F.tps_grid(F.reshape(theta, (N, self.K * self.K, 2)), size, align_corners)
+
+
+def _checked(function: str, theta: Any, parameters: int) -> int:
+    """How many thetas there are, each of as many parameters as it should have."""
+    shape = checks.floats(function, "theta", theta, "(N, P)").shape
+    if shape[1] != parameters:
+        raise ValueError(f"{function}: theta has shape {shape}, want (N, {parameters})")
+    return shape[0]
+
+
+def check_transform(function: str, transform: Any) -> None:
+    """Raise TypeError unless `transform` has, as an object, all that `Transform` asks for."""
+    if not isinstance(transform, Transform) or isinstance(transform, type):
+        raise TypeError(
+            f"{function}: transform is {transform!r}, want an object such as "
+            "stn_numpy.transforms.Affine()"
+        )
 
 
 TRANSFORMS: dict[str, Transform] = {

@@ -80,7 +80,8 @@ def test_both_inputs_are_named_and_the_worst_comes_first(two):
     with pytest.raises(GradcheckError) as caught:
         gradcheck(square_times(wrong), two)
     message = str(caught.value)
-    assert "input 0 of shape (2, 3): 2 of 6" in message and "input 1 of shape (2, 3): 6 of" in message
+    assert "input 0 of shape (2, 3): 2 of 6" in message
+    assert "input 1 of shape (2, 3): 6 of 6" in message
     assert message.index("index (1, 0)") < message.index("index (0, 1)")
 
 
@@ -222,7 +223,7 @@ def test_inputs_are_left_alone(two):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int64, bool])
 def test_only_float64_has_enough_digits(dtype):
-    with pytest.raises(TypeError, match=rf"gradcheck: inputs\[1\] has dtype {np.dtype(dtype)}, want"):
+    with pytest.raises(TypeError, match=rf"gradcheck: inputs\[1\] has dtype {np.dtype(dtype)}, "):
         gradcheck(lambda a, b: a * b, [np.ones(2), np.ones(2, dtype)])
 
 

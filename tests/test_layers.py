@@ -1,7 +1,5 @@
 """Layers: against literal loops, finite differences, and what they promise at the edges."""
 
-import itertools
-
 import numpy as np
 import pytest
 
@@ -16,7 +14,7 @@ def leaf(values, dtype=np.float64):
 
 def pad(x, padding, value=0.0):
     (v, h), (N, C, H, W) = padding, x.shape
-    framed = np.full((N, C, H + 2 * v, W + 2 * h), value)
+    framed = np.full((N, C, H + 2 * v, W + 2 * h), value, float)
     framed[:, :, v : v + H, h : h + W] = x
     return framed
 
@@ -104,8 +102,8 @@ def test_conv2d_against_loops(convolution, column_bytes, rng, monkeypatch):
 
 def test_conv2d_against_finite_differences(convolution, rng):
     arrays, stride, padding = convolution
-    gradcheck(lambda x, W, b: F.conv2d(x, W, b, stride, padding), arrays, atol=1e-9, rng=rng)
-    gradcheck(lambda x, W: F.conv2d(x, W, None, stride, padding), arrays[:2], atol=1e-9, rng=rng)
+    gradcheck(lambda x, W, b: F.conv2d(x, W, b, stride, padding), arrays, atol=1e-8, rng=rng)
+    gradcheck(lambda x, W: F.conv2d(x, W, None, stride, padding), arrays[:2], atol=1e-8, rng=rng)
 
 
 def test_conv2d_some_rows_at_a_time(rng, monkeypatch):
@@ -114,7 +112,7 @@ def test_conv2d_some_rows_at_a_time(rng, monkeypatch):
     monkeypatch.setattr(conv, "COLUMN_BYTES", 3 * (3 * 6 * 3 * 2 * 8))  # 3 of 7 rows
     y = F.conv2d(*arrays)
     np.testing.assert_allclose(y.data, conv_by_loops(*arrays, (1, 1), (0, 0)), rtol=1e-12)
-    gradcheck(F.conv2d, arrays, atol=1e-9, rng=rng)
+    gradcheck(F.conv2d, arrays, atol=1e-8, rng=rng)
 
 
 def test_conv2d_does_not_flip_the_kernel():
@@ -189,7 +187,7 @@ def test_pooling_against_loops(pool, operation, value, choose, rng):
     expected, dx = pool_by_loops(array, *window, dy, value, choose)
     np.testing.assert_allclose(y.data, expected, rtol=1e-13, atol=1e-13)
     np.testing.assert_allclose(x.grad, dx, rtol=1e-13, atol=1e-13)
-    gradcheck(lambda x: operation(x, *window), array, atol=1e-9, rng=rng)
+    gradcheck(lambda x: operation(x, *window), array, atol=1e-8, rng=rng)
 
 
 @pytest.mark.parametrize("window", [(2, None, 0), (3, 1, 1), ((2, 3), (1, 2), (1, 0))], ids=str)
@@ -259,8 +257,8 @@ def test_softmax_and_its_logarithm(dim, rng):
     expected = e / e.sum(axis=dim, keepdims=True)
     np.testing.assert_allclose(F.softmax(x, dim).data, expected, rtol=1e-14)
     np.testing.assert_allclose(F.log_softmax(x, dim).data, np.log(expected), rtol=1e-13)
-    gradcheck(lambda x: F.softmax(x, dim), x, atol=1e-9, rng=rng)
-    gradcheck(lambda x: F.log_softmax(x, dim), x, atol=1e-9, rng=rng)
+    gradcheck(lambda x: F.softmax(x, dim), x, atol=1e-8, rng=rng)
+    gradcheck(lambda x: F.log_softmax(x, dim), x, atol=1e-8, rng=rng)
 
 
 def test_the_gradient_of_softmax_is_not_zero_and_sums_to_zero(rng):
@@ -305,8 +303,8 @@ def test_cross_entropy_is_the_mean_of_minus_log_softmax(dtype, rng):
     loss = F.cross_entropy(x, target)
     assert loss.shape == ()
     np.testing.assert_allclose(loss.data, expected, rtol=1e-14)
-    gradcheck(lambda x: F.cross_entropy(x, target), x, atol=1e-9, rng=rng)
-    gradcheck(lambda x: F.cross_entropy(x, Tensor(target)), x, atol=1e-9, rng=rng)
+    gradcheck(lambda x: F.cross_entropy(x, target), x, atol=1e-8, rng=rng)
+    gradcheck(lambda x: F.cross_entropy(x, Tensor(target)), x, atol=1e-8, rng=rng)
 
 
 def test_cross_entropy_of_huge_scores():
@@ -321,7 +319,7 @@ def test_cross_entropy_of_huge_scores():
 def test_mse_loss(shape, rng):
     x, target = rng.standard_normal(shape), rng.standard_normal(shape)
     np.testing.assert_allclose(F.mse_loss(x, target).data, ((x - target) ** 2).mean(), rtol=1e-14)
-    gradcheck(F.mse_loss, [x, target], atol=1e-9, rng=rng)
+    gradcheck(F.mse_loss, [x, target], atol=1e-8, rng=rng)
 
 
 # Dropout
@@ -387,7 +385,7 @@ def test_batch_norm_in_training(shape, affine, rng):
     gradcheck(
         lambda x, *p: F.batch_norm(x, None, None, *p, training=True),
         [x, *parameters],
-        atol=1e-9,
+        atol=1e-8,
         rng=rng,
     )
 
@@ -403,7 +401,7 @@ def test_batch_norm_in_evaluation(shape, affine, rng):
     if affine:
         expected = expected * channel(parameters[0], x) + channel(parameters[1], x)
     np.testing.assert_allclose(y, expected, rtol=1e-12, atol=1e-12)
-    gradcheck(lambda x, *p: F.batch_norm(x, mean, var, *p), [x, *parameters], atol=1e-9, rng=rng)
+    gradcheck(lambda x, *p: F.batch_norm(x, mean, var, *p), [x, *parameters], atol=1e-8, rng=rng)
 
 
 def test_batch_norm_with_only_one_of_weight_and_bias(rng):
@@ -413,7 +411,7 @@ def test_batch_norm_with_only_one_of_weight_and_bias(rng):
             gradcheck(
                 lambda x, v: F.batch_norm(x, *stats, training=training, **{name: v}),  # noqa: B023
                 [x, v],
-                atol=1e-9,
+                atol=1e-8,
                 rng=rng,
             )
 
@@ -457,7 +455,7 @@ def test_batch_norm_of_a_constant_channel(rng):
 # What layers share
 
 
-@pytest.mark.parametrize("dims", itertools.product([1, 3], repeat=2), ids=str)
+@pytest.mark.parametrize("dims", [(1, 1), (1, 3), (3, 1), (3, 3)], ids=str)
 @pytest.mark.parametrize("operation", [F.max_pool2d, F.avg_pool2d])
 def test_images_as_small_as_they_come(operation, dims, rng):
-    gradcheck(lambda x: operation(x, dims), distinct(rng, 2, 3, *dims), atol=1e-9, rng=rng)
+    gradcheck(lambda x: operation(x, dims), distinct(rng, 2, 3, *dims), atol=1e-8, rng=rng)

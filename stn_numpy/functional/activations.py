@@ -47,6 +47,7 @@ def sigmoid(input):
 def softmax(input, dim=-1):
     """exp(x_i) / sum_j exp(x_j) along the axis `dim`. Any shape, float32 or float64."""
     x = checks.floats("softmax", "input", input)
+    checks.not_empty("softmax", "input", x)
     dim = checks.axis("softmax", "dim", dim, x.ndim)
     e = np.exp(x - x.max(axis=dim, keepdims=True))  # the largest exponent is 0: no overflow
     y = e / e.sum(axis=dim, keepdims=True)
@@ -62,6 +63,7 @@ def softmax(input, dim=-1):
 def log_softmax(input, dim=-1):
     """x_i - log sum_j exp(x_j) along the axis `dim`. Any shape, float32 or float64."""
     x = checks.floats("log_softmax", "input", input)
+    checks.not_empty("log_softmax", "input", x)
     dim = checks.axis("log_softmax", "dim", dim, x.ndim)
     shifted = x - x.max(axis=dim, keepdims=True)
     y = shifted - np.log(np.exp(shifted).sum(axis=dim, keepdims=True))

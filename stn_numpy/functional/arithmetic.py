@@ -18,9 +18,13 @@ Axis = int | tuple[int, ...] | None
 @op
 def add(a, b):
     """a + b, broadcast."""
+    _operands("add", a, b)
 
-    def backward(dy):
-        return unbroadcast(dy, a), unbroadcast(dy, b)
+    def backward(dy, needs):
+        return (
+            unbroadcast(dy, a) if needs[0] else None,
+            unbroadcast(dy, b) if needs[1] else None,
+        )
 
     return np.add(a, b), backward
 
@@ -28,9 +32,13 @@ def add(a, b):
 @op
 def subtract(a, b):
     """a - b, broadcast."""
+    _operands("subtract", a, b)
 
-    def backward(dy):
-        return unbroadcast(dy, a), unbroadcast(-dy, b)
+    def backward(dy, needs):
+        return (
+            unbroadcast(dy, a) if needs[0] else None,
+            unbroadcast(-dy, b) if needs[1] else None,
+        )
 
     return np.subtract(a, b), backward
 
@@ -38,9 +46,13 @@ def subtract(a, b):
 @op
 def multiply(a, b):
     """a b, element by element, broadcast."""
+    _operands("multiply", a, b)
 
-    def backward(dy):
-        return unbroadcast(dy * b, a), unbroadcast(dy * a, b)
+    def backward(dy, needs):
+        return (
+            unbroadcast(dy * b, a) if needs[0] else None,
+            unbroadcast(dy * a, b) if needs[1] else None,
+        )
 
     return np.multiply(a, b), backward
 
@@ -48,9 +60,14 @@ def multiply(a, b):
 @op
 def divide(a, b):
     """a / b, element by element, broadcast."""
+    _operands("divide", a, b)
 
-    def backward(dy):
-        return unbroadcast(dy / b, a), unbroadcast(-dy * a / np.square(b), b)
+    def backward(dy, needs):
+        da = dy / b
+        return (
+            unbroadcast(da, a) if needs[0] else None,
+            unbroadcast(-da * np.true_divide(a, b), b) if needs[1] else None,
+        )
 
     return np.true_divide(a, b), backward
 
@@ -58,8 +75,11 @@ def divide(a, b):
 @op
 def power(a, exponent):
     """a to the power of a number that is not differentiated."""
-    if np.ndim(exponent) != 0:
-        raise TypeError(f"power: exponent has shape {np.shape(exponent)}, want one number")
+    a = checks.array("power", "a", a)
+    exponent = checks.array("power", "exponent", exponent)
+    if exponent.ndim != 0:
+        raise TypeError(f"power: exponent has shape {exponent.shape}, want one number")
+    exponent = exponent.item()  # a Python number leaves float32 what it is
 
     def backward(dy):
         # Written for exponent 0 apart: 0 * 0 ** -1 would be NaN, the slope of a constant is 0.
@@ -71,6 +91,7 @@ def power(a, exponent):
 @op
 def negative(a):
     """-a."""
+    a = checks.array("negative", "a", a)
 
     def backward(dy):
         return -dy
@@ -81,6 +102,7 @@ def negative(a):
 @op
 def exp(a):
     """e to the power of a."""
+    a = checks.array("exp", "a", a)
     y = np.exp(a)
 
     def backward(dy):
@@ -92,6 +114,7 @@ def exp(a):
 @op
 def log(a):
     """The natural logarithm of a."""
+    a = checks.array("log", "a", a)
 
     def backward(dy):
         return dy / a
@@ -102,6 +125,7 @@ def log(a):
 @op
 def absolute(a):
     """|a|; the slope at 0 is taken to be 0."""
+    a = checks.array("absolute", "a", a)
 
     def backward(dy):
         return dy * np.sign(a)
@@ -113,7 +137,11 @@ def absolute(a):
 def matmul(a, b):
     """The matrix product a b of matrices or stacks of matrices (..., I, J) (..., J, K)."""
     a, b = (checks.array("matmul", name, value) for name, value in (("a", a), ("b", b)))
-    if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
+    if (
+        min(a.ndim, b.ndim) < 2
+        or a.shape[-1] != b.shape[-2]
+        or not _broadcastable(a.shape[:-2], b.shape[:-2])
+    ):
         raise ValueError(
             f"matmul: got shapes {a.shape} and {b.shape}, want (..., I, J), (..., J, K)"
         )
@@ -127,6 +155,7 @@ def matmul(a, b):
 @op
 def sum(a, dim: Axis = None, keepdims: bool = False):
     """The sum over the axes `dim` (all of them by default): every summand receives the gradient."""
+    a = checks.array("sum", "a", a)
     axes = _axes("sum", dim, a.ndim)
 
     def backward(dy):
@@ -139,9 +168,11 @@ def sum(a, dim: Axis = None, keepdims: bool = False):
 @op
 def mean(a, dim: Axis = None, keepdims: bool = False):
     """The mean over the axes `dim` (all of them by default)."""
+    a = checks.array("mean", "a", a)
+    checks.not_empty("mean", "a", a)
     axes = _axes("mean", dim, a.ndim)
     y = a.mean(axis=axes, keepdims=keepdims)
-    count = a.size // max(y.size, 1)
+    count = a.size // y.size
 
     def backward(dy):
         dy = dy if keepdims else np.expand_dims(dy, axes)
@@ -153,6 +184,8 @@ def mean(a, dim: Axis = None, keepdims: bool = False):
 @op
 def amax(a, dim: Axis = None, keepdims: bool = False):
     """The largest value over the axes `dim`; where several are equal they share the gradient."""
+    a = checks.array("amax", "a", a)
+    checks.not_empty("amax", "a", a)
     axes = _axes("amax", dim, a.ndim)
     y = a.max(axis=axes, keepdims=True)
 
@@ -167,17 +200,25 @@ def amax(a, dim: Axis = None, keepdims: bool = False):
 @op
 def reshape(a, shape: Sequence[int]):
     """The same numbers in another shape; one size may be -1."""
+    a = checks.array("reshape", "a", a)
+    try:
+        y = a.reshape(shape)
+    except (TypeError, ValueError):
+        raise ValueError(f"reshape: shape is {shape}, want one for {a.shape} numbers") from None
 
     def backward(dy):
         return dy.reshape(a.shape)
 
-    return a.reshape(shape), backward
+    return y, backward
 
 
 @op
 def transpose(a, axes: Sequence[int] | None = None):
     """The axes of a in another order (reversed by default)."""
-    order = range(a.ndim)[::-1] if axes is None else [axis % a.ndim for axis in axes]
+    a = checks.array("transpose", "a", a)
+    order = range(a.ndim)[::-1] if axes is None else _axes("transpose", tuple(axes), a.ndim, "axes")
+    if len(order) != a.ndim:
+        raise ValueError(f"transpose: axes is {axes}, want each of the {a.ndim} axes of a once")
 
     def backward(dy):
         return dy.transpose(np.argsort(order))
@@ -188,6 +229,7 @@ def transpose(a, axes: Sequence[int] | None = None):
 @op
 def getitem(a, index):
     """a[index]. An element that is picked n times receives the sum of n gradients."""
+    a = checks.array("getitem", "a", a)
 
     def backward(dy):
         da = np.zeros_like(a)
@@ -202,9 +244,7 @@ def concat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     if not isinstance(tensors, (list, tuple)) or len(tensors) == 0:
         raise ValueError("concat: tensors is not a list or tuple of at least one tensor")
     arrays = [
-        checks.array(
-            "concat", f"tensors[{i}]", getattr(t, "data", t) if isinstance(t, Tensor) else t
-        )
+        checks.array("concat", f"tensors[{i}]", t.data if isinstance(t, Tensor) else t)
         for i, t in enumerate(tensors)
     ]
     dim = checks.axis("concat", "dim", dim, arrays[0].ndim)
@@ -216,7 +256,7 @@ def concat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
                 f"concat: tensors[{i}] has shape {a.shape}, want that of tensors[0], "
                 f"{arrays[0].shape}, but for axis {dim}"
             )
-    return _concat(*tensors, dim=dim)
+    return _concat(*(t if isinstance(t, Tensor) else a for t, a in zip(tensors, arrays)), dim=dim)
 
 
 @op
@@ -244,11 +284,28 @@ def flatten(input: Any, start_dim: int = 1, end_dim: int = -1) -> Tensor:
     return reshape(input, (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :]))
 
 
-def _axes(function: str, dim: Axis, ndim: int) -> tuple[int, ...]:
+def _operands(function: str, a: Any, b: Any) -> None:
+    """Both are real numbers, of shapes that can be broadcast together."""
+    a, b = checks.array(function, "a", a), checks.array(function, "b", b)
+    if not _broadcastable(a.shape, b.shape):
+        raise ValueError(
+            f"{function}: b has shape {b.shape}, want one that can be broadcast with a, {a.shape}"
+        )
+
+
+def _broadcastable(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+    return all(m == n or m == 1 or n == 1 for m, n in zip(a[::-1], b[::-1]))
+
+
+def _axes(function: str, dim: Axis, ndim: int, name: str = "dim") -> tuple[int, ...]:
+    """The axes that `dim` names (all for None), from 0 to ndim - 1 and none of them twice."""
     if dim is None:
         return tuple(range(ndim))
     dims = dim if isinstance(dim, tuple) else (dim,)
-    return tuple(checks.axis(function, "dim", d, ndim) for d in dims)
+    axes = tuple(checks.axis(function, name, d, ndim) for d in dims)
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"{function}: {name} is {dim}, want no axis twice")
+    return axes
 
 
 def _one_or_many(values: tuple) -> Any:

@@ -14,16 +14,16 @@ are made again in the backward pass rather than kept. The shapes that everybody 
 (N, C, H, W): a transposed view costs nothing, and elementwise NumPy operations keep the order.
 """
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from stn_numpy import checks
 from stn_numpy.autograd import op
 from stn_numpy.functional.layout import batch_first, batch_last, crop, output_size, pad, windows
 
-COLUMN_BYTES = 4 << 20  # columns made at a time: what the cache of one core holds
+COLUMN_BYTES = 2 << 20  # columns made at a time: what the caches of one core hold
 
 
 @op
@@ -80,19 +80,18 @@ def _im2col(
 
     The columns of all yields share one piece of memory. With fill=False it is only handed out.
     """
-    C, N = X.shape[0], X.shape[3]
-    H_out, W_out = places
-    row_bytes = C * kernel[0] * kernel[1] * W_out * N * X.itemsize
-    step = max(1, min(H_out, COLUMN_BYTES // max(row_bytes, 1)))
-    memory = np.empty(C * kernel[0] * kernel[1] * step * W_out * N, X.dtype)
+    (C, _, _, N), (kh, kw), (H_out, W_out) = X.shape, kernel, places
+    seen = sliding_window_view(X, kernel, axis=(1, 2))[:, :: stride[0], :: stride[1]]
+    seen = seen.transpose(0, 4, 5, 1, 2, 3)  # (C, kh, kw, H_out, W_out, N): a view, no copy
+    row_size = C * kh * kw * W_out * N
+    step = max(1, min(H_out, COLUMN_BYTES // (row_size * X.itemsize)))
+    memory = np.empty(row_size * step, X.dtype)
     for first in range(0, H_out, step):
         rows = range(first, min(first + step, H_out))
-        shape = (C, kernel[0] * kernel[1], len(rows), W_out, N)
-        columns = memory[: math.prod(shape)].reshape(shape)
+        columns = memory[: row_size * len(rows)].reshape(C, kh, kw, len(rows), W_out, N)
         if fill:
-            for k, seen in enumerate(_seen_from(X, kernel, stride, rows, W_out)):
-                columns[:, k] = seen
-        yield rows, columns.reshape(shape[0] * shape[1], -1)
+            columns[...] = seen[:, :, :, rows.start : rows.stop]
+        yield rows, columns.reshape(C * kh * kw, -1)
 
 
 def _col2im(columns: np.ndarray, dX: np.ndarray, kernel, stride, rows: range, W_out: int) -> None:
@@ -100,15 +99,11 @@ def _col2im(columns: np.ndarray, dX: np.ndarray, kernel, stride, rows: range, W_
 
     A pixel that n windows saw receives the sum of n gradients.
     """
-    seen = _seen_from(dX, kernel, stride, rows, W_out)
-    columns = columns.reshape(dX.shape[0], len(seen), len(rows), W_out, dX.shape[3])
-    for k, view in enumerate(seen):
-        view += columns[:, k]
-
-
-def _seen_from(X: np.ndarray, kernel, stride, rows: range, W_out: int) -> list[np.ndarray]:
-    """The pixels of X that the window sees from the given output rows; see `windows`."""
-    return windows(X[:, rows.start * stride[0] :], kernel, stride, (len(rows), W_out))
+    below = dX[:, rows.start * stride[0] :]  # what the window sees from these rows on
+    pixels = windows(below, kernel, stride, (len(rows), W_out))
+    columns = columns.reshape(dX.shape[0], len(pixels), len(rows), W_out, dX.shape[3])
+    for k, gradient in enumerate(pixels):
+        gradient += columns[:, k]
 
 
 def _checked(input, weight, bias, stride, padding):

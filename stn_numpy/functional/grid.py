@@ -81,7 +81,7 @@ def projective_grid(theta, size, align_corners=False):
 
     theta (N, 8) = (a, b, c, d, e, f, g, h), float32 or float64; size = (N, C, H, W) of the output.
     Returns (N, H, W, 2). On the horizon, w = 0, the point is infinite, which samplers count as
-    outside. Raises ValueError or TypeError for another shape, dtype or size.
+    outside; it has no gradient. Raises ValueError or TypeError for another shape, dtype or size.
     """
     theta = checks.floats("projective_grid", "theta", theta, "(N, 8)")
     if theta.shape[1] != 8:
@@ -93,13 +93,16 @@ def projective_grid(theta, size, align_corners=False):
     w = numerators[2]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         G = numerators[:2] / w
+    G[(numerators[:2] == 0) & (w == 0)] = np.inf  # 0 / 0 is on the horizon like its neighbours
 
     def backward(dG):
         # The quotient rule: d(u / w) = du / w - (u / w) dw / w.
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             d_uv = _points(dG) / w
             dw = -(d_uv * G).sum(axis=0, keepdims=True)
-        dtheta = P @ np.concatenate([d_uv, dw])  # (3, HW) (3, HW, N) -> (3, 3, N)
+        d_uvw = np.concatenate([d_uv, dw])
+        d_uvw[:, np.isinf(G).any(axis=0)] = 0  # a point at infinity is seen by nobody
+        dtheta = P @ d_uvw  # (3, HW) (3, HW, N) -> (3, 3, N)
         return dtheta.reshape(9, N)[:8].T
 
     return G.reshape(2, H, W, N).transpose(3, 1, 2, 0), backward

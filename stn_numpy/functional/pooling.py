@@ -32,8 +32,8 @@ def max_pool2d(input, kernel_size, stride=None, padding=0):
         pairs = zip(windows(X, kernel, stride, places), windows(dX, kernel, stride, places))
         for pixels, gradient in pairs:
             share = rest * (pixels == y)
-            gradient += share
             rest -= share
+            gradient += share  # a pixel that is the largest of n windows gets a sum of n
         return batch_first(crop(dX, padding))
 
     return batch_first(y), backward

@@ -167,8 +167,11 @@ def _pixels(g, size: int, align_corners: bool):
     for rounding.
     """
     per_g = (size - 1) / 2 if align_corners else size / 2  # Python numbers keep float32 float32
-    x = g + 1
-    x *= per_g
+    if per_g == 0:  # one pixel, where all points are but those that are infinitely far
+        return np.where(np.isfinite(g), 0, g).astype(g.dtype), per_g
+    with np.errstate(over="ignore"):  # a number too large for its dtype is infinite
+        x = g + 1
+        x *= per_g
     if not align_corners:
         x -= 0.5
     return x, per_g
@@ -294,7 +297,7 @@ def _checked(input, grid, mode, padding_mode):
         U = U.astype(G.dtype)
     checks.same_dtype(name, input=U, grid=G)
     checks.choice(name, "padding_mode", padding_mode, PADDING_MODES)
-    if isinstance(mode, str) or not isinstance(mode, Kernel):
+    if isinstance(mode, (str, type)) or not isinstance(mode, Kernel):
         checks.choice(name, "mode (unless it is a kernel)", mode, KERNELS)
         mode = KERNELS[mode]
     checks.integer(name, "mode.support", mode.support, 1)

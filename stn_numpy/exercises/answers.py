@@ -1,0 +1,123 @@
+"""What the judges of all chapters share: compare an answer without giving the right one away."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+
+def number(
+    answer: Callable,
+    wanted: float,
+    mistakes: Mapping[float, str] | None = None,
+    tolerance: float = 1e-9,
+) -> str | None:
+    """Judge a function without arguments that returns one number.
+
+    mistakes: numbers that a known mistake gives, and what to say of them.
+    """
+    value = answer()
+    if problem := _unlike(value, np.float64(wanted)):
+        return f"It returns {problem}; want one number."
+    if abs(value - wanted) <= tolerance:
+        return None
+    for wrong, words in (mistakes or {}).items():
+        if abs(value - wrong) <= tolerance:
+            return words
+    return f"It is not {_short(value)}."
+
+
+def array(
+    answer: Callable,
+    wanted: np.ndarray,
+    mistakes: Iterable[tuple[str, np.ndarray]] = (),
+    tolerance: float = 1e-9,
+) -> str | None:
+    """Judge a function without arguments that returns one array, or nested lists of numbers.
+
+    mistakes: what to say of arrays that a known mistake gives.
+    """
+    return function(
+        lambda: _as_array(answer()),
+        lambda: np.asarray(wanted),
+        [()],
+        [(words, lambda wrong=wrong: np.asarray(wrong)) for words, wrong in mistakes],
+        tolerance,
+    )
+
+
+def function(
+    answer: Callable,
+    right: Callable,
+    cases: Iterable[tuple],
+    mistakes: Iterable[tuple[str, Callable]] = (),
+    tolerance: float = 1e-9,
+) -> str | None:
+    """Judge a function by the values it gives: answer(*case) against right(*case) for all cases.
+
+    Values are numbers or arrays. mistakes: functions like `right` that make a known mistake, and
+    what to say of an answer that gives their values wherever they differ from the right ones.
+    Of an unknown mistake the first wrong value is named, with the case, not the right value.
+    """
+    failed = ""
+    values, cases = [], list(cases)
+    for case in cases:
+        own = [np.copy(a) if isinstance(a, np.ndarray) else a for a in case]
+        value, wanted = answer(*own), right(*case)
+        if problem := _unlike(value, wanted):
+            what = "one number" if np.ndim(wanted) == 0 else f"an array of {np.shape(wanted)}"
+            return f"For {_told(case)} it returns {problem}; want {what}."
+        for before, after in zip(case, own):
+            if isinstance(before, np.ndarray) and not np.array_equal(before, after, equal_nan=True):
+                return "It changes its argument in place; work on a copy."
+        values.append(value)
+        wrong = np.atleast_1d(~np.isclose(value, wanted, rtol=tolerance, atol=tolerance))
+        if wrong.any() and not failed:
+            index = tuple(int(i) for i in np.argwhere(wrong)[0])
+            place = f" at index {index}" if np.ndim(value) else ""
+            shown = _short(np.atleast_1d(value)[index])
+            failed = f"For {_told(case)} it gives {shown}{place}, which is not right."
+    if not failed:
+        return None
+    for words, mistaken in mistakes:
+        theirs = [mistaken(*case) for case in cases]
+        if all(
+            np.shape(a) == np.shape(b) and np.allclose(a, b, rtol=tolerance, atol=tolerance)
+            for a, b in zip(values, theirs)
+        ):
+            return words
+    return failed
+
+
+def _as_array(value: Any) -> Any:
+    try:
+        return np.asarray(value, float)
+    except (TypeError, ValueError):
+        return value
+
+
+def _unlike(value: Any, wanted: Any) -> str:
+    """What came, in words, where it is not of the kind and shape of what is wanted; "" if it is."""
+    if value is None:
+        return "nothing"
+    if not isinstance(value, (bool, int, float, np.ndarray, np.generic)):
+        return f"{type(value).__name__}"
+    if np.asarray(value).dtype.kind not in "biuf":
+        return f"an array of dtype {np.asarray(value).dtype}"
+    if np.shape(value) != np.shape(wanted):
+        return f"an array of {np.shape(value)}" if np.ndim(value) else "one number"
+    return ""
+
+
+def _told(case: tuple) -> str:
+    """The arguments of a call, briefly."""
+    return ", ".join(
+        f"an array of {a.shape}" if isinstance(a, np.ndarray) and a.ndim else _short(a)
+        for a in case
+    ) or "this call"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, (float, np.number)):
+        return f"{value:.6g}"
+    return repr(value)

@@ -1,0 +1,1 @@
+"""Wrong backward passes, made on purpose."""
