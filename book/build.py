@@ -229,18 +229,25 @@ def environment() -> dict[str, str]:
 
 
 def run(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Run all cells in a clean kernel. Raises BookError where something is written to stderr."""
+    """Run all cells in a clean kernel. Raises BookError where one fails or writes to stderr."""
     from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
 
     metadata = nbformat.from_dict(notebook.metadata)
     os.environ.update(environment())
-    NotebookClient(
+    client = NotebookClient(
         notebook,
         timeout=60,
         kernel_name="python3",
         record_timing=False,
+        extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(BOOK)}},
-    ).execute()
+    )
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        text = re.sub(r"\x1b\[[\d;]*m", "", str(error))  # without colours
+        raise BookError(text) from None
     notebook.metadata = metadata  # without the version of this Python
     for cell in notebook.cells:
         if cell.cell_type == "code":

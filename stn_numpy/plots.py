@@ -1,11 +1,21 @@
 """The figures that the book and the command line share.
 
-Every function takes arrays and returns a matplotlib Figure; nothing is shown or saved here.
+`..._figure` takes arrays and returns a matplotlib Figure, which shows itself in a notebook; nothing
+is shown or saved here. `draw_...` draws on axes that are there. Images are drawn to scale: pixel
+[row, column] is the square of side 1 around the point (x, y) = (column, row), y points down.
+What a colour says, a number, a marker or a kind of line says too.
 """
 
-from typing import TYPE_CHECKING
+import functools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from stn_numpy import functional as F
+from stn_numpy import notebook
+from stn_numpy.functional.kernels import KERNELS, Kernel
+from stn_numpy.notebook import drag  # noqa: F401  so that a chapter finds it beside the figures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,11 +32,18 @@ BLUE, ORANGE, GREEN, SKY, RED, PURPLE = (
 )
 
 
-def new_figure(width: float, height: float) -> "Figure":
-    """An empty figure, `width` x `height` inches, that no window and no other figure knows of."""
+def new_figure(width: float, height: float, alt: str = "") -> "Figure":
+    """An empty figure, `width` x `height` inches, that no window and no other figure knows of.
+
+    alt: what it will show, in words, for those who do not see it.
+    """
     from matplotlib.figure import Figure  # slow to import, and needed only by those who draw
 
-    return Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.alt = alt
+    figure.recorded = []  # arrays that are drawn in ways from which they can not be read back
+    figure._repr_mimebundle_ = functools.partial(notebook.mimebundle, figure)
+    return figure
 
 
 def draw_grid(axes: "Axes", G: np.ndarray, image_size: tuple[int, int], step: int = 4) -> None:
@@ -37,8 +54,11 @@ def draw_grid(axes: "Axes", G: np.ndarray, image_size: tuple[int, int], step: in
     The outline is the quadrilateral that becomes the output's border; its upper side is thick.
     """
     H, W = image_size
-    x = ((G[..., 0] + 1) * W - 1) / 2
-    y = ((G[..., 1] + 1) * H - 1) / 2
+    draw_points_as_grid(axes, ((G[..., 0] + 1) * W - 1) / 2, ((G[..., 1] + 1) * H - 1) / 2, step)
+
+
+def draw_points_as_grid(axes: "Axes", x: np.ndarray, y: np.ndarray, step: int = 1) -> None:
+    """The same for points in pixels, x and y (H', W')."""
     rows, columns = ([*range(0, n - 1, step), n - 1] for n in x.shape)
     for i in rows[1:-1]:
         axes.plot(x[i], y[i], color=SKY, linewidth=0.5, alpha=0.8)
@@ -106,6 +126,416 @@ def learning_curves(errors: dict[str, list[float]]) -> "Figure":
     if errors:
         axes.legend()
     return figure
+
+
+# Images in numbers ------------------------------------------------------------------------------
+
+
+def draw_pixels(
+    axes: "Axes",
+    image: np.ndarray,
+    title: str = "",
+    numbers: bool | str = True,
+    margin: float = 0.0,
+    limits: tuple[float, float] | None = None,
+) -> None:
+    """An image (H, W) as grey squares to scale, each with its number.
+
+    numbers: False for none, or a format such as ".2f". margin: room around it, in pixels, for
+    points outside. limits: the values that are black and white.
+    """
+    H, W = image.shape
+    low, high = limits or (float(np.min(image)), float(np.max(image)))
+    span = (high - low) or 1.0
+    axes.imshow(image, cmap="gray", vmin=low, vmax=high)
+    draw_pixel_edges(axes, (H, W))
+    if numbers is not False:
+        for n, m in np.ndindex(H, W):
+            shade = (image[n, m] - low) / span
+            axes.text(
+                m,
+                n,
+                _shown(image[n, m], numbers),
+                ha="center",
+                va="center",
+                color="white" if shade < 0.5 else "black",
+                fontsize=11,
+            )
+    _pixel_axes(axes, (H, W), margin)
+    axes.set_title(title)
+
+
+def draw_heat(
+    axes: "Axes",
+    values: np.ndarray,
+    title: str = "",
+    numbers: bool | str = True,
+    margin: float = 0.0,
+) -> None:
+    """An array (H, W) of weights or gradients: white is 0, blue positive, orange negative.
+
+    Every square bears its number, and the negative ones are hatched.
+    """
+    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.patches import Rectangle
+
+    most = float(np.abs(values).max()) or 1.0
+    colours = LinearSegmentedColormap.from_list("orange to blue", [ORANGE, "white", BLUE])
+    axes.imshow(values, cmap=colours, vmin=-1.3 * most, vmax=1.3 * most)
+    draw_pixel_edges(axes, values.shape)
+    for n, m in np.ndindex(*values.shape):
+        if values[n, m] < 0:
+            axes.add_patch(
+                Rectangle((m - 0.5, n - 0.5), 1, 1, fill=False, hatch="//", edgecolor="#00000030")
+            )
+        if numbers is not False:
+            strong = abs(values[n, m]) > 0.75 * most and values[n, m] > 0
+            color = "white" if strong else "black" if values[n, m] else "#888888"
+            text = _shown(values[n, m], numbers)
+            axes.text(m, n, text, ha="center", va="center", color=color, fontsize=11)
+    _pixel_axes(axes, values.shape, margin)
+    axes.set_title(title)
+
+
+def draw_pixel_edges(axes: "Axes", image_size: tuple[int, int]) -> None:
+    """The edges between the pixels of an image of (H, W)."""
+    H, W = image_size
+    for n in range(H + 1):
+        axes.plot([-0.5, W - 0.5], [n - 0.5, n - 0.5], color="#999999", linewidth=0.6)
+    for m in range(W + 1):
+        axes.plot([m - 0.5, m - 0.5], [-0.5, H - 0.5], color="#999999", linewidth=0.6)
+
+
+def draw_point(
+    axes: "Axes",
+    x: float,
+    y: float,
+    name: str = "",
+    color: str = RED,
+    marker: str = "o",
+    offset: tuple[float, float] = (8, 8),
+    size: float = 9,
+) -> None:
+    """A sampling point at (x, y) in pixels, with its name beside it.
+
+    offset: from the point to its name, in points of type, to the right and up.
+    """
+    axes.plot([x], [y], marker, color=color, markersize=size, markeredgecolor="white")
+    if name:
+        box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": color, "alpha": 0.9}
+        axes.annotate(
+            name,
+            (x, y),
+            offset,
+            textcoords="offset points",
+            fontsize=9,
+            color="black",
+            bbox=box,
+            ha="left" if offset[0] >= 0 else "right",
+        )
+
+
+def draw_arrow(
+    axes: "Axes",
+    x: float,
+    y: float,
+    dx: float,
+    dy: float,
+    name: str = "",
+    color: str = RED,
+    scale: float = 1.0,
+) -> None:
+    """A gradient at the point (x, y): the arrow (dx, dy), `scale` pixels for each unit."""
+    axes.quiver(
+        [x],
+        [y],
+        [scale * dx],
+        [scale * dy],
+        angles="xy",
+        scale_units="xy",
+        scale=1,
+        color=color,
+        width=0.012,
+        zorder=3,
+    )
+    if name:
+        axes.annotate(
+            name,
+            (x + scale * dx, y + scale * dy),
+            (4, 6),
+            textcoords="offset points",
+            fontsize=9,
+            bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": color},
+        )
+
+
+def pixels_figure(
+    image: np.ndarray,
+    points: Mapping[str, tuple[float, float]] | None = None,
+    title: str = "",
+    alt: str = "",
+) -> "Figure":
+    """An image in numbers, with points (x, y) in pixels by their names."""
+    H, W = image.shape
+    figure = new_figure(0.75 * W + 1.4, 0.75 * H + 1.2, alt or title)
+    axes = figure.subplots()
+    draw_pixels(axes, image, title)
+    for (name, (x, y)), (color, marker) in zip((points or {}).items(), _cycle()):
+        draw_point(axes, x, y, name, color, marker)
+    return figure
+
+
+def sampling_figure(
+    U: np.ndarray,
+    x_s: np.ndarray,
+    y_s: np.ndarray,
+    V: np.ndarray | None = None,
+    target: tuple[int, int] | None = None,
+    title: str = "Each pixel of the output looks somewhere in the input",
+    alt: str = "",
+) -> "Figure":
+    """Left the output, right the input with the points it is read at.
+
+    U (H, W); x_s, y_s (H', W') in pixels; V (H', W') if its numbers are known already; target:
+    the pixel (x, y) of the output that is followed to its point by an arrow.
+    """
+    from matplotlib.patches import ConnectionPatch
+
+    H, W = U.shape
+    outside = [-x_s.min(), x_s.max() - (W - 1), -y_s.min(), y_s.max() - (H - 1)]
+    margin = max(0.0, 0.3 + float(np.max(outside)) - 0.5)
+    figure = new_figure(8.2, 4.3, alt or title)
+    figure.suptitle(title)
+    left, right = figure.subplots(1, 2)
+    shown = np.ones(x_s.shape) if V is None else V
+    span = (float(U.min()), float(U.max()))
+    limits = (0, 1) if V is None else span
+    draw_pixels(left, shown, "output V", V is not None, margin, limits)
+    draw_pixels(right, U, "input U, and where V looks", margin=margin)
+    draw_points_as_grid(right, x_s, y_s)
+    right.plot(x_s.ravel(), y_s.ravel(), "o", color=RED, markersize=4, markeredgecolor="white")
+    if target is not None:
+        x_t, y_t = target
+        point = float(x_s[y_t, x_t]), float(y_s[y_t, x_t])
+        draw_point(left, x_t, y_t, f"({x_t}, {y_t})", offset=(-10, 12))
+        draw_point(right, *point, f"({point[0]:g}, {point[1]:g})")
+        arrow = ConnectionPatch(
+            (x_t, y_t),
+            point,
+            "data",
+            "data",
+            axesA=left,
+            axesB=right,
+            arrowstyle="-|>",
+            mutation_scale=16,
+            linestyle="--",
+            color=RED,
+            shrinkA=5,
+            shrinkB=6,
+            connectionstyle="arc3,rad=-0.15",
+        )
+        figure.add_artist(arrow)
+        figure.recorded.append(np.array([*target, *point], float))
+    return figure
+
+
+def weights_figure(
+    U: np.ndarray,
+    x: float,
+    y: float,
+    kernel: str | Kernel = "bilinear",
+    title: str = "",
+    alt: str = "",
+) -> "Figure":
+    """Left the image and one point in it, right the weight of every pixel there."""
+    kernel = KERNELS[kernel] if isinstance(kernel, str) else kernel
+    weights = pixel_weights(U.shape, x, y, kernel)
+    V = float((weights * U).sum())
+    H, W = U.shape
+    margin = max(0.0, 0.3 + max(-x, -y, x - (W - 1), y - (H - 1)) - 0.5)
+    figure = new_figure(8.2, 4.2, alt or f"The weights of the pixels for the point ({x:g}, {y:g}).")
+    figure.suptitle(title or f"Reading U at ({x:g}, {y:g})")
+    left, right = figure.subplots(1, 2)
+    draw_pixels(left, U, f"U, and the point: V = {V:g}", margin=margin)
+    draw_point(left, x, y, f"({x:g}, {y:g})")
+    draw_heat(right, weights, f"weights; their sum is {weights.sum():g}", ".4g", margin)
+    draw_point(right, x, y)
+    return figure
+
+
+def pixel_weights(image_size: tuple[int, int], x: float, y: float, kernel: Kernel) -> np.ndarray:
+    """The weight k(x - m) k(y - n) of every pixel [n, m], of (H, W), for one point in pixels."""
+    H, W = image_size
+
+    def along(point: float, size: int) -> np.ndarray:
+        d = point - np.arange(size, dtype=float)
+        near = np.abs(d) <= kernel.support
+        return np.where(near, kernel.weights(np.clip(d, -kernel.support, kernel.support)), 0)
+
+    return along(y, H)[:, None] * along(x, W)
+
+
+def warp_figure(
+    image: np.ndarray,
+    theta: np.ndarray,
+    size: tuple[int, int] | None = None,
+    title: str = "",
+    alt: str = "",
+) -> "Figure":
+    """Left an image with the grid of theta on it, right what is read there.
+
+    image (H, W); theta (2, 3) in normalised coordinates; size (H', W') of the output, by default
+    the image's.
+    """
+    theta = np.asarray(theta, image.dtype)
+    G = F.affine_grid(theta[None], (1, 1, *(size or image.shape)))
+    V = F.grid_sample(image[None, None], G).data[0, 0]
+    figure = new_figure(7.6, 4.2, alt or title)
+    figure.suptitle(title)
+    left, right = figure.subplots(1, 2)
+    H, W = image.shape
+    for axes, shown, name in ((left, image, "input U and grid G"), (right, V, "output V")):
+        axes.imshow(shown, cmap="gray", vmin=float(image.min()), vmax=float(image.max()))
+        axes.set(title=name, xlabel="x (pixels)", ylabel="y (pixels)")
+    draw_grid(left, G.data[0], (H, W), step=max(1, H // 7))
+    left.set(xlim=(-0.25 * W, 1.25 * W), ylim=(1.25 * H, -0.25 * H), facecolor="#444444")
+    return figure
+
+
+def module_figure(alt: str = "") -> "Figure":
+    """Figure 2 of the paper: the three parts of a spatial transformer, and what flows."""
+    from matplotlib.patches import FancyBboxPatch
+
+    figure = new_figure(
+        8.2,
+        2.9,
+        alt
+        or "The image U goes into the localisation net, which gives theta; the grid generator makes "
+        "the grid G from theta; the sampler reads U at G and gives V. U is used twice.",
+    )
+    axes = figure.subplots()
+    boxes = {
+        "localisation net": (2.0, 2.0, "any network"),
+        "grid generator": (5.0, 2.0, "Eqs. (1), (2)"),
+        "sampler": (8.0, 0.7, "Eqs. (3), (4), (5)"),
+    }
+    for name, (x, y, equations) in boxes.items():
+        style = "round,pad=0.05,rounding_size=0.12"
+        axes.add_patch(
+            FancyBboxPatch((x - 0.95, y - 0.42), 1.9, 0.84, style, facecolor="#E8F1F8", edgecolor=BLUE)
+        )
+        axes.text(x, y + 0.12, name, ha="center", va="center", fontsize=11)
+        axes.text(x, y - 0.2, equations, ha="center", va="center", fontsize=9, color="#444444")
+    # From where to where, the name of what flows, and where that stands.
+    arrows = (
+        ((0.3, 0.85), (1.0, 1.75), "U", (0.45, 1.5)),
+        ((3.0, 2.0), (4.0, 2.0), "theta", (3.5, 2.15)),
+        ((6.0, 2.0), (7.2, 1.2), "G", (6.75, 1.85)),
+        ((0.3, 0.7), (7.0, 0.7), "U", (3.5, 0.8)),
+        ((9.0, 0.7), (9.8, 0.7), "V", (9.4, 0.8)),
+    )
+    for start, end, name, (x, y) in arrows:
+        style = {"arrowstyle": "-|>", "color": "black", "shrinkA": 0, "shrinkB": 0}
+        axes.annotate("", end, start, arrowprops=style)
+        axes.text(x, y, name, ha="center", fontsize=12, fontstyle="italic")
+    axes.text(0.1, 0.7, "U", ha="center", va="center", fontsize=14, fontstyle="italic")
+    axes.text(10.0, 0.7, "V", ha="center", va="center", fontsize=14, fontstyle="italic")
+    axes.set(xlim=(-0.1, 10.2), ylim=(0, 2.6), title="A spatial transformer")
+    axes.set_axis_off()
+    return figure
+
+
+# Kernels ----------------------------------------------------------------------------------------
+
+
+def kernel_figure(kernels: Sequence[str] = ("nearest", "bilinear"), alt: str = "") -> "Figure":
+    """Kernels k(d) and their slopes k'(d) as curves, by their names in `kernels.KERNELS`."""
+    figure = new_figure(8.2, 3.4, alt or f"The kernels {', '.join(kernels)} and their slopes.")
+    left, right = figure.subplots(1, 2)
+    d = np.linspace(-2.2, 2.2, 881)
+    styles = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), (RED, ":"))
+    for name, (color, line) in zip(kernels, styles):
+        kernel = KERNELS[name]
+        left.plot(d, _weights(kernel, d), line, color=color, label=name)
+        right.plot(d, _broken(d, _slopes(kernel, d)), line, color=color, label=name)
+    left.set(title="the kernel k(d)", xlabel="d = x - m (pixels)", ylabel="weight of pixel m")
+    right.set(title="its slope k'(d)", xlabel="d = x - m (pixels)", ylabel="weight per pixel")
+    for axes in (left, right):
+        axes.axhline(0, color="#999999", linewidth=0.6)
+        axes.set_xticks(range(-2, 3))
+        axes.grid(alpha=0.3)
+    left.legend()
+    return figure
+
+
+def kernel_surface(
+    kernel: str | Kernel = "bilinear", title: str = "", alt: str = "", reach: float = 1.5
+) -> "Figure":
+    """The weight k(dx) k(dy) of a pixel as a surface over where the point is beside it."""
+    name = kernel if isinstance(kernel, str) else type(kernel).__name__
+    kernel = KERNELS[kernel] if isinstance(kernel, str) else kernel
+    d = np.linspace(-reach, reach, 61)
+    along = _weights(kernel, d)
+    weights = along[:, None] * along
+    title = title or f"How much a pixel counts: the {name} kernel"
+    figure = new_figure(5.6, 4.2, alt or title)
+    axes = figure.add_subplot(projection="3d")
+    axes.plot_surface(
+        *np.meshgrid(d, d), weights, cmap="cividis", rcount=61, ccount=61, antialiased=False
+    )
+    axes.set(
+        title=title,
+        xlabel="x - m (pixels)",
+        ylabel="y - n (pixels)",
+        zlabel="weight",
+        xticks=np.arange(-np.floor(reach), reach + 0.1),
+        yticks=np.arange(-np.floor(reach), reach + 0.1),
+    )
+    axes.view_init(28, -60)
+    axes.set_box_aspect((1, 1, 0.7), zoom=0.95)
+    figure.recorded.append(weights)
+    return figure
+
+
+def _weights(kernel: Kernel, d: np.ndarray) -> np.ndarray:
+    """k(d) at any distance; beyond the support, where no sampler asks, it is 0."""
+    return np.where(np.abs(d) <= kernel.support, kernel.weights(d), 0)
+
+
+def _slopes(kernel: Kernel, d: np.ndarray) -> np.ndarray:
+    return np.where(np.abs(d) <= kernel.support, kernel.slopes(d), 0)
+
+
+def _broken(d: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The curve without the upright lines where it jumps."""
+    jump = np.abs(np.diff(values, prepend=values[:1])) > 0.5
+    return np.where(jump, np.nan, values)
+
+
+# Small things -----------------------------------------------------------------------------------
+
+
+def _shown(value: float, numbers: bool | str) -> str:
+    return f"{value:g}" if numbers is True else f"{value:{numbers}}"
+
+
+def _pixel_axes(axes: "Axes", image_size: tuple[int, int], margin: float) -> None:
+    H, W = image_size
+    axes.set(
+        xlim=(-0.52 - margin, W - 0.48 + margin),
+        ylim=(H - 0.48 + margin, -0.52 - margin),
+        xticks=range(W),
+        yticks=range(H),
+        xlabel="x, column m (pixels)",
+        ylabel="y, row n (pixels)",
+        aspect="equal",
+    )
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _cycle() -> Any:
+    return ((RED, "o"), (BLUE, "s"), (GREEN, "^"), (PURPLE, "D"), (ORANGE, "v"), (SKY, "P"))
 
 
 def save(figure: "Figure", path) -> None:

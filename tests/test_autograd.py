@@ -305,6 +305,20 @@ def test_a_node_used_many_times_by_operations_that_pass_the_gradient_on(uses, rn
     np.testing.assert_array_equal(cotangent, before)
 
 
+def test_one_array_may_be_the_gradient_of_two_inputs():
+    """Sums are not written into an array that another part of the graph still waits for."""
+
+    @op
+    def plus(a, b):
+        return a + b, lambda dy: (dy, dy)
+
+    x, cotangent = leaf([1.0, 2.0]), np.array([1.0, 10.0])
+    double, triple = x * 2, x * 3
+    plus(plus(double, triple), double).backward(cotangent)
+    np.testing.assert_array_equal(x.grad, 7 * np.array([1.0, 10.0]))
+    np.testing.assert_array_equal(cotangent, [1, 10])
+
+
 def test_routes_of_different_length_meet_in_the_right_order(rng):
     def fn(x):
         y = x * x
@@ -461,6 +475,18 @@ def test_backward_lets_go_of_what_it_kept():
     y.backward(np.ones(3))
     gc.collect()
     assert kept[0]() is None  # although y is still here
+
+
+def test_backward_lets_go_of_what_led_there():
+    x = leaf(np.ones(3))
+    between = x * 2
+    kept = weakref.ref(between.data)
+    y = F.exp(between)
+    del between
+    assert kept() is not None
+    y.backward(np.ones(3))
+    gc.collect()
+    assert kept() is None  # although y is still here
 
 
 # What backward refuses

@@ -41,6 +41,12 @@ def alone(monkeypatch, tmp_path):
     monkeypatch.setattr(mnist, "MIRRORS", ())
 
 
+@pytest.fixture
+def no_figures(monkeypatch):
+    """They take longer to draw than these networks to train."""
+    monkeypatch.setattr(command_line, "_draw", lambda run: None)
+
+
 def idx(array):
     header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
     return header + array.astype(np.uint8).tobytes()
@@ -186,7 +192,7 @@ def test_defaults_depend_on_how_much_data_there_is(chosen, monkeypatch):
     assert (many.epochs, many.batch_size) == (8, 256)
 
 
-def test_new_runs_have_folders_of_their_own(digits, capsys):
+def test_new_runs_have_folders_of_their_own(digits, capsys, no_figures):
     for _ in range(2):
         arguments = ["--data", str(digits), "--model", "fcn", "--quick", "--epochs", "1"]
         assert main(["train", *arguments]) == 0
@@ -210,7 +216,7 @@ def test_going_on_with_a_complete_run(finished, digits, tmp_path, capsys):
     assert contents(folder) == before  # the figures, too, come out the same
 
 
-def test_nothing_to_resume(digits, tmp_path, capsys):
+def test_nothing_to_resume(digits, tmp_path, capsys, no_figures):
     small = ["--data", str(digits), "--model", "fcn", "--epochs", "1"]
     assert main(["train", "--resume", "--out", "new", *small]) == 0
     notice = "Nothing to resume in new: starting from the beginning."
@@ -220,7 +226,7 @@ def test_nothing_to_resume(digits, tmp_path, capsys):
     assert notice in capsys.readouterr().out
 
 
-def test_the_latest_run_is_the_one_to_go_on_with(finished, digits, capsys):
+def test_the_latest_run_is_the_one_to_go_on_with(finished, digits, capsys, no_figures):
     for name, age in (("old", 3000), ("latest", 0), ("older", 6000)):
         folder = shutil.copytree(finished[0], Path("runs") / name)
         then = time.time() - age
@@ -256,7 +262,7 @@ def test_resuming_a_longer_run_as_a_quick_one(finished, digits, mistake):
     assert "limit None then, 1000 now" in line
 
 
-def test_resuming_with_the_settings_named_again(finished, digits, capsys, monkeypatch):
+def test_resuming_with_the_settings_named_again(finished, digits, capsys, monkeypatch, no_figures):
     monkeypatch.setenv("STN_NUMPY_WORKERS", "1")  # the run keeps its own
     assert (
         main(["train", "--resume", "--out", str(finished[0]), "--data", str(digits), *SMALL]) == 0
@@ -472,7 +478,7 @@ def test_a_checkpoint_that_can_not_be_read(mistake, digits, monkeypatch, finishe
         assert str(finished[0] / "checkpoint.npz") in line
 
 
-def test_a_full_disk(mistake, digits, monkeypatch, capsys, finished):
+def test_a_full_disk(mistake, digits, monkeypatch, capsys, finished, no_figures):
     """The third checkpoint does not fit: the second is still there, and good to go on with."""
     folder = Path("full")
     saved = []
@@ -686,13 +692,13 @@ def metrics_of(folder):
     return (folder / "metrics.json").read_bytes()
 
 
-def test_killed_again_and_again(finished, digits, tmp_path, capsys):
+def test_killed_again_and_again(finished, digits, tmp_path, capsys, no_figures):
     """kill -9 at the start, while saving, in an epoch, after a while: the numbers stay the same."""
     folder = tmp_path / "killed"
     arguments = ["train", "--resume", "--data", digits, "--out", folder]
 
     with process(tmp_path, *arguments, *SMALL) as child:
-        time.sleep(0.1)  # Python itself is still starting
+        time.sleep(0.05)  # Python itself is still starting
         child.kill()
         assert child.wait() != 0
     assert not (folder / "checkpoint.npz").exists()
@@ -725,7 +731,7 @@ def test_killed_again_and_again(finished, digits, tmp_path, capsys):
 
 
 @posix
-def test_interrupted_by_the_keyboard(finished, digits, tmp_path, capsys):
+def test_interrupted_by_the_keyboard(finished, digits, tmp_path, capsys, no_figures):
     folder = tmp_path / "a run of mine"
     with process(tmp_path, "train", "--data", digits, "--out", folder, *SMALL) as child:
         assert wait_for_epoch(child)

@@ -16,6 +16,7 @@ from stn_numpy.optim import (
     ConstantLR,
     CosineAnnealingLR,
     OneCycleLR,
+    Schedule,
     StepLR,
 )
 
@@ -135,10 +136,12 @@ def test_a_step_moves_the_array_itself_and_leaves_the_gradient(rng):
         arrays = [p.data for p in params]
         give_gradients(params, rng)
         gradients = [p.grad.copy() for p in params]
-        OURS[name](params, **options).step()
-        for p, array, gradient in zip(params, arrays, gradients):
+        optimizer = OURS[name](params, **options)
+        optimizer.step()
+        for p, array, gradient, state in zip(params, arrays, gradients, optimizer.state):
             assert p.data is array
             np.testing.assert_array_equal(p.grad, gradient)
+            assert not any(np.shares_memory(kept, p.grad) for kept in state.values())
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -428,6 +431,19 @@ def test_a_schedule_depends_on_the_step_alone_and_stays_at_its_end(case):
     if not case.startswith("step"):
         assert rates[steps:] == [rates[steps]] * 4
     assert all(type(rate) is float for rate in rates)
+
+
+def test_a_schedule_of_ones_own_keeps_rates_python_numbers():
+    class Halving(Schedule):
+        def factor(self, step):
+            return np.float64(0.5) ** step  # would make float32 float64
+
+    optimizer = SGD(one(), lr=1.0)
+    schedule = Halving(optimizer)
+    optimizer.step()
+    schedule.step()
+    assert optimizer.groups[0]["lr"] == 0.5
+    assert type(optimizer.groups[0]["lr"]) is float
 
 
 def test_constant_and_the_landmarks_of_the_others():

@@ -17,7 +17,7 @@ def number(
     mistakes: numbers that a known mistake gives, and what to say of them.
     """
     value = answer()
-    if problem := _unlike(value, np.float64(wanted)):
+    if problem := unlike(value, np.float64(wanted)):
         return f"It returns {problem}; want one number."
     if abs(value - wanted) <= tolerance:
         return None
@@ -38,7 +38,7 @@ def array(
     mistakes: what to say of arrays that a known mistake gives.
     """
     return function(
-        lambda: _as_array(answer()),
+        lambda: as_array(answer()),
         lambda: np.asarray(wanted),
         [()],
         [(words, lambda wrong=wrong: np.asarray(wrong)) for words, wrong in mistakes],
@@ -64,7 +64,7 @@ def function(
     for case in cases:
         own = [np.copy(a) if isinstance(a, np.ndarray) else a for a in case]
         value, wanted = answer(*own), right(*case)
-        if problem := _unlike(value, wanted):
+        if problem := unlike(value, wanted):
             what = "one number" if np.ndim(wanted) == 0 else f"an array of {np.shape(wanted)}"
             return f"For {_told(case)} it returns {problem}; want {what}."
         for before, after in zip(case, own):
@@ -89,14 +89,14 @@ def function(
     return failed
 
 
-def _as_array(value: Any) -> Any:
+def as_array(value: Any) -> Any:
     try:
         return np.asarray(value, float)
     except (TypeError, ValueError):
         return value
 
 
-def _unlike(value: Any, wanted: Any) -> str:
+def unlike(value: Any, wanted: Any) -> str:
     """What came, in words, where it is not of the kind and shape of what is wanted; "" if it is."""
     if value is None:
         return "nothing"

@@ -21,9 +21,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from stn_numpy import checks
 from stn_numpy.autograd import op
-from stn_numpy.functional.layout import batch_first, batch_last, crop, output_size, pad, windows
+from stn_numpy.functional.layout import batch_first, batch_last, crop, output_size, pad
 
-COLUMN_BYTES = 2 << 20  # columns made at a time: what the caches of one core hold
+COLUMN_BYTES = 1 << 20  # columns made at a time: what the caches of one core hold
 
 
 @op
@@ -95,15 +95,19 @@ def _im2col(
 
 
 def _col2im(columns: np.ndarray, dX: np.ndarray, kernel, stride, rows: range, W_out: int) -> None:
-    """Add every column back to where it was seen.
+    """Add every column back to where it was seen, first along x and then along y.
 
-    A pixel that n windows saw receives the sum of n gradients.
+    A pixel that n windows saw receives the sum of n gradients. Two steps of kw and kh additions
+    are fewer, and longer, than the kh * kw of one.
     """
-    below = dX[:, rows.start * stride[0] :]  # what the window sees from these rows on
-    pixels = windows(below, kernel, stride, (len(rows), W_out))
-    columns = columns.reshape(dX.shape[0], len(pixels), len(rows), W_out, dX.shape[3])
-    for k, gradient in enumerate(pixels):
-        gradient += columns[:, k]
+    (C, _, W, N), (kh, kw), (sy, sx) = dX.shape, kernel, stride
+    columns = columns.reshape(C, kh, kw, len(rows), W_out, N)
+    strips = np.zeros((C, kh, len(rows), W, N), dX.dtype)
+    for j in range(kw):
+        strips[..., j : j + sx * (W_out - 1) + 1 : sx, :] += columns[:, :, j]
+    for i in range(kh):
+        top = rows.start * sy + i
+        dX[:, top : top + sy * (len(rows) - 1) + 1 : sy] += strips[:, i]
 
 
 def _checked(input, weight, bias, stride, padding):

@@ -23,17 +23,20 @@ def max_pool2d(input, kernel_size, stride=None, padding=0):
 
     first, *others = windows(X, kernel, stride, places)
     y = first.copy()
-    for pixels in others:
+    winner = np.zeros(y.shape, np.min_scalar_type(len(others)))  # which pixel of the window
+    for k, pixels in enumerate(others, start=1):
+        # Later pixels have greater numbers, and have to be larger: the first of equals stays.
+        np.maximum(winner, (pixels > y) * winner.dtype.type(k), out=winner)
         np.maximum(y, pixels, out=y)
+    shape, apart = X.shape, stride[0] >= kernel[0] and stride[1] >= kernel[1]
 
     def backward(dy):
-        dX = np.zeros_like(X)
-        rest = batch_last(dy).copy()  # the gradient of windows whose largest is not yet found
-        pairs = zip(windows(X, kernel, stride, places), windows(dX, kernel, stride, places))
-        for pixels, gradient in pairs:
-            share = rest * (pixels == y)
-            rest -= share
-            gradient += share  # a pixel that is the largest of n windows gets a sum of n
+        dX, dY = np.zeros(shape, dy.dtype), batch_last(dy)
+        for k, gradient in enumerate(windows(dX, kernel, stride, places)):
+            if apart:  # every pixel is seen by one window at most: no sum, no temporary array
+                np.multiply(dY, winner == k, out=gradient)
+            else:
+                gradient += dY * (winner == k)
         return batch_first(crop(dX, padding))
 
     return batch_first(y), backward

@@ -58,6 +58,8 @@ def verify(
     runner = candidates.checked(candidate, form, wrt, subject)
     own_cases = cases is not None
     chosen = _given(cases, subject, options) if own_cases else _usual(subject, runner, options, rng)
+    if not any(runner.wanted(subject, case) for case in chosen):
+        raise ValueError(f"verify: no case has a gradient for wrt={wrt!r}")
     trials = [_try(subject, runner, case, rng) for case in chosen]
     reviews = _review(subject, runner, trials)
 
@@ -154,8 +156,14 @@ def _given(cases, subject: Subject, options) -> list[Case]:
         )
         args += tuple(case.args[len(args) :])
         case = Case(args, {**case.options, **(options or {})}, case.label)
-        if not subject.gradients_of(case):
+        dtypes = {subject.argument(case, name).dtype for name in subject.gradients_of(case)}
+        if not dtypes:
             raise ValueError(f"verify: cases[{i}] has no argument of float32 or float64")
+        if subject.numeric and dtypes != {np.dtype(np.float64)}:
+            raise TypeError(
+                f"verify: cases[{i}] has arguments of float32, want float64: finite differences "
+                "need the digits"
+            )
         chosen.append(case)
     if not chosen:
         raise ValueError("verify: cases is empty, want at least one")

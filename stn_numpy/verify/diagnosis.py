@@ -32,7 +32,7 @@ from stn_numpy.verify.subjects import Case, Expected, Subject
 
 MOST_MISTAKES = 3
 MOST_COMBINATIONS = 2500  # of one size; a size with more of them is left out
-MOST_WEIGHTS = 2_000_000  # a case with more points times pixels is not evaluated
+MOST_WEIGHTS = 20_000_000  # cases larger than that are left out: a wrong sampler takes much memory
 
 Hypothesis = tuple[Mistake, ...]
 
@@ -88,10 +88,10 @@ class Search:
         self.subject = subject
         self.name = evidence[0].name
         # Cheap cases where it is wrong come first: there most hypotheses die.
-        usable = [e for e in evidence if _weights(e) <= MOST_WEIGHTS] or evidence[:1]
+        usable = [e for e in evidence if _weights(e) <= MOST_WEIGHTS]
         self.evidence = sorted(usable, key=lambda e: (e.equals(e.right), _weights(e)))
         self._known: dict[tuple[int, frozenset[str]], np.ndarray | None] = {}
-        self.structural = self._structural()
+        self.structural = self._structural() if self.evidence else []
         self.factors = [self._factors(e) for e in self.evidence]
 
     def explanations(self) -> list[Hypothesis]:
@@ -215,7 +215,8 @@ class Search:
 
 def explain(subject: Subject, evidence: list[Evidence]) -> list[Hypothesis]:
     """The simplest sets of mistakes that reproduce the candidate's numbers on all evidence."""
-    return Search(subject, evidence).explanations()
+    search = Search(subject, evidence)
+    return search.explanations() if search.evidence else []
 
 
 def _weights(e: Evidence) -> int:

@@ -5,16 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-AFFINE = "2 Affine geometry"
-COORDINATES = "4 Coordinates"
-KERNELS = "5 Kernels"
-BILINEAR = "6 Bilinear sampling"
-IMAGE = "7 Backward I: the image"
-GRID = "8 Backward II: the grid"
-THETA = "9 Backward III: theta"
-CHECKING = "10 Gradient checking"
-AUTOGRAD = "Appendix A: the autograd core"
-CONVOLUTION = "Appendix B: convolution and pooling backward"
+AFFINE = "chapter 2, Affine geometry"
+COORDINATES = "chapter 4, Coordinates"
+BILINEAR = "chapter 6, Bilinear sampling"
+IMAGE = "chapter 7, Backward I: the image"
+GRID = "chapter 8, Backward II: the grid"
+THETA = "chapter 9, Backward III: theta"
+CHECKING = "chapter 10, Gradient checking"
+AUTOGRAD = "appendix A, The autograd core"
+CONVOLUTION = "appendix B, Convolution and pooling backward"
 
 
 @dataclass(frozen=True)

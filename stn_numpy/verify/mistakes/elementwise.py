@@ -253,6 +253,9 @@ CROSS_ENTROPY = _family(
         "the division by the sum is missing")),
     factors=lambda name, input, target: [
         sum_over("the batch", len(input), AUTOGRAD),
+        factor(
+            1 / len(input), "divided-twice", "the division by the batch is made twice", AUTOGRAD
+        ),
         mean_over("the classes", input.shape[1], AUTOGRAD),
     ],
 )  # fmt: skip

@@ -201,6 +201,24 @@ MISTAKES = [
             "makes the weights wrong at the border",
         ),
         (
+            "clip point before weight",
+            "clip-before-weight",
+            "the point and its neighbours are clipped into the image before the weights are "
+            "computed, which makes the weights wrong at the border",
+        ),
+        (
+            "clip cell before weight",
+            "clip-before-weight",
+            "the cell of four neighbours is clipped into the image before the weights are "
+            "computed, which continues the outermost cells to the outside",
+        ),
+        (
+            "wraps around",
+            "index-wraps-around",
+            "neighbours outside are taken from the other side of the image, as by a negative "
+            "index",
+        ),
+        (
             "as border",
             "padding-mixed",
             "what is outside is read from the nearest pixel inside, as with padding_mode border",
@@ -473,10 +491,18 @@ def _axis(g, size, other_size, size_out, kernel, padding_mode, align_corners, un
     if "ceil" in made:
         on_lattice = (x == np.floor(x))[..., None]
         weight, slope = np.where(on_lattice, 0, weight), np.where(on_lattice, 0, slope)
-    if "clip before weight" in made and r == 1:
+    clips = {"clip before weight", "clip point before weight", "clip cell before weight"}
+    if made & clips and r == 1:
+        if "clip point before weight" in made:
+            x = np.clip(x, 0, size - 1)
+            index = np.floor(x)[..., None] + np.arange(-1, 2)
         index = np.clip(index, 0, size - 1)
+        if "clip cell before weight" in made:
+            index = np.clip(first, 0, max(size - 2, 0)) + np.arange(-1, 2)
         weight = np.stack([0 * x, index[..., 2] - x, x - index[..., 1]], axis=-1)
         slope = np.broadcast_to(np.array([0, -1, 1], x.dtype), weight.shape)
+    if "wraps around" in made:
+        index = index % size
     if "point test" in made:
         inside = ((x >= 0) & (x <= size - 1))[..., None]
         weight, slope = weight * inside, slope * inside
