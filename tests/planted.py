@@ -278,7 +278,7 @@ def convolution(bug=""):
     def conv2d(x, W, b, stride=1, padding=0):
         sy, sx = stride if isinstance(stride, tuple) else (stride, stride)
         py, px = padding if isinstance(padding, tuple) else (padding, padding)
-        (N, C, H, Wd), (O, _, kh, kw) = x.shape, W.shape
+        (N, _, H, Wd), (O, _, kh, kw) = x.shape, W.shape
         X = np.pad(x, ((0, 0), (0, 0), (py, py), (px, px)))
         H_out, W_out = (H + 2 * py - kh) // sy + 1, (Wd + 2 * px - kw) // sx + 1
         y = np.zeros((N, O, H_out, W_out))

@@ -100,7 +100,8 @@ def test_the_localisation_net_learns_through_the_sampler(rng):
     Wl, A = rng.standard_normal((3, C, 3, 2)) / 2, rng.standard_normal((6, 3 * 1 * 2)) / 6
     gamma, beta = rng.uniform(0.5, 2, O), rng.standard_normal(O)
 
-    def loss(U, Wl, A, W1, b1, gamma, beta, W2, b2):
+    def loss(image, Wl, A, W1, b1, gamma, beta, W2, b2):
+        U = F.tanh(image)  # read twice: by the localisation net and by the sampler
         local = F.max_pool2d(F.relu(F.conv2d(U, Wl)), 2)
         theta = F.linear(F.flatten(local), A) + np.array([0.9, 0.1, 0, -0.1, 0.9, 0])
         V = F.grid_sample(U, F.affine_grid(theta.reshape(N, 2, 3), (N, C, *OUTPUT)))

@@ -212,8 +212,8 @@ check("00.1", V_at_two_zero)
 
 # %% [markdown]
 # **Exercise 00.2.** Break an assert. Somebody claims: *the output is never darker than the darkest pixel
-# of the input.* For the image $U + 1$, whose darkest pixel is 1, and our $\theta$ without its shift, the
-# claim holds, as the next cell shows. Find a $\theta$ for which it fails.
+# of the input.* For the image $U + 1$, whose darkest pixel is 1, and the $\theta$ that turns it upside
+# down, the claim holds, as the next cell shows. Find a $\theta$ for which it fails.
 
 
 # %%
@@ -223,9 +223,9 @@ def darkest(theta):
     return reference.eq03_sample(U[None] + 1, x, y, reference.eq05_bilinear_kernel).min()
 
 
-without_shift = np.array([[0.25, 0.5, 0], [0.5, 0.25, 0]])
-print("darkest pixel of the output:", darkest(without_shift))
-assert darkest(without_shift) >= 1
+upside_down = np.array([[1, 0, 0], [0, -1, 3]])
+print("darkest pixel of the output:", darkest(upside_down))
+assert darkest(upside_down) >= 1
 
 
 # %%

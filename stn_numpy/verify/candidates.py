@@ -131,7 +131,7 @@ class Candidate:
         if self.form == "forward":
             return {"output": _array("output", _without_tape(result))}
         if isinstance(result, Tensor):
-            return self._by_tape(subject, wanted, args, options, dy)
+            return self._by_tape(subject, case, wanted, dy)
         if result is None:
             raise _Refused("returned-nothing", "it returns nothing; want (output, backward)")
         if not (isinstance(result, tuple) and len(result) == 2 and callable(result[1])):
@@ -151,8 +151,10 @@ class Candidate:
         gradients = [name for name in wanted if name != "output"]
         return arrays | _gradients(subject, case, gradients, returned)
 
-    def _by_tape(self, subject, wanted, args, options, dy) -> dict[str, np.ndarray]:
+    def _by_tape(self, subject: Subject, case: Case, wanted, dy) -> dict[str, np.ndarray]:
         """A function of Tensors brings its gradients along."""
+        args, options = case.fresh()
+        options = {name: value for name, value in options.items() if self.takes(name)}
         tensors = {
             name: Tensor(arg, requires_grad=True)
             for name, arg in zip(subject.inputs, args)
