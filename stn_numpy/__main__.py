@@ -138,10 +138,10 @@ def _train(args: argparse.Namespace) -> int:
             raise UserError(f"{folder} holds a run already: add --resume, or name another --out")
         saved = settings_of(read_run(folder)[0])
     elif args.resume:
-        print(f"Nothing to resume in {folder or RUNS}: starting from the beginning.")
+        print(f"Nothing to resume in {folder or RUNS}: starting from the beginning.", flush=True)
 
     dataset = data.load(args.data)
-    print(dataset.notice)
+    print(dataset.notice, flush=True)
     if saved is None:
         small = len(dataset.train_labels) < SMALL_DATA
         settings = Settings(**{**(FOR_SMALL_DATA if small else FOR_MNIST), **given})
@@ -153,7 +153,7 @@ def _train(args: argparse.Namespace) -> int:
     run = Run(folder, settings, dataset)
     if run.resume():
         done = ", ".join(f"{name} {len(t.epochs)}" for name, t in run.trainers.items())
-        print(f"Going on with {folder}: epochs done: {done or 'none'}.")
+        print(f"Going on with {folder}: epochs done: {done or 'none'}.", flush=True)
     metrics = run.train(_Progress(settings.epochs))
     _draw(run)
     print()
@@ -315,7 +315,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     if args.workers is not None and args.workers < 1:
         raise UserError(f"--workers is {args.workers}, want at least 1")
     dataset = training.limited(data.load(args.data), settings.limit)
-    print(dataset.notice)
+    print(dataset.notice, flush=True)
     if about["data"] != training.describe(dataset):
         print(f"The training was on other data: {about['data'].get('name')}.")
     results = {}

@@ -1,8 +1,8 @@
 """Figures and controls as a notebook shows them.
 
-A figure of `plots.new_figure` shows itself as a picture with a text for those who do not see it,
-and as one line of text that ends in a digest of what is drawn. Two pictures of the same data have
-the same digest on every machine, so a notebook's figures can be compared without comparing pixels.
+A figure of `plots.new_figure` shows itself as a picture, and as text: its titles, a digest of what
+is drawn, and a sentence for those who do not see it. Two pictures of the same data have the same
+digest on every machine, so a notebook's figures can be compared without comparing pixels.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ def png(figure: "Figure") -> bytes:
 
 
 def summary(figure: "Figure") -> str:
-    """One line: the titles, and a digest of all that is drawn, rounded to five decimals."""
+    """The titles and a digest of all that is drawn, rounded to five decimals; then the `alt` text."""
     titles = [figure.get_suptitle(), *(axes.get_title() for axes in figure.axes)]
     shown = " | ".join(title.replace("\n", " ") for title in titles if title)
     sha = hashlib.sha256()
@@ -53,7 +53,8 @@ def summary(figure: "Figure") -> str:
         else:
             sha.update(str(part.shape).encode())
             sha.update(_whole(part).tobytes())
-    return f"Figure: {shown} [drawn: {sha.hexdigest()[:12]}]"
+    alt = getattr(figure, "alt", "")
+    return f"Figure: {shown} [drawn: {sha.hexdigest()[:12]}]" + (f"\n{alt}" if alt else "")
 
 
 def _whole(values: np.ndarray) -> np.ndarray:

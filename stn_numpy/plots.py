@@ -422,7 +422,9 @@ def module_figure(alt: str = "") -> "Figure":
     for name, (x, y, equations) in boxes.items():
         style = "round,pad=0.05,rounding_size=0.12"
         axes.add_patch(
-            FancyBboxPatch((x - 0.95, y - 0.42), 1.9, 0.84, style, facecolor="#E8F1F8", edgecolor=BLUE)
+            FancyBboxPatch(
+                (x - 0.95, y - 0.42), 1.9, 0.84, style, facecolor="#E8F1F8", edgecolor=BLUE
+            )
         )
         axes.text(x, y + 0.12, name, ha="center", va="center", fontsize=11)
         axes.text(x, y - 0.2, equations, ha="center", va="center", fontsize=9, color="#444444")
@@ -442,6 +444,67 @@ def module_figure(alt: str = "") -> "Figure":
     axes.text(10.0, 0.7, "V", ha="center", va="center", fontsize=14, fontstyle="italic")
     axes.set(xlim=(-0.1, 10.2), ylim=(0, 2.6), title="A spatial transformer")
     axes.set_axis_off()
+    return figure
+
+
+def row_figure(row: np.ndarray, x: float, title: str = "", alt: str = "") -> "Figure":
+    """One row of pixels as posts, the straight lines between them, and the point x on them."""
+    W = len(row)
+    figure = new_figure(6.4, 3.4, alt or title)
+    axes = figure.subplots()
+    columns = np.arange(W)
+    axes.vlines(columns, 0, row, color="#999999", linewidth=2)
+    axes.plot(columns, row, "-", color=BLUE, label="straight lines between pixels")
+    axes.plot(columns, row, "s", color=BLUE, markersize=8, label="pixels")
+    for m in columns:
+        axes.annotate(f"{row[m]:g}", (m, row[m]), (6, 6), textcoords="offset points")
+    value = float(np.interp(x, columns, row))
+    axes.plot([x, x], [0, value], ":", color=RED)
+    draw_point(axes, x, value, f"x = {x:g}: {value:g}", offset=(10, 2))
+    axes.plot([], [], "o", color=RED, label="what is read")
+    axes.set(title=title, xlabel="x, column m (pixels)", ylabel="grey value", xticks=columns)
+    axes.set(xlim=(-0.3, W - 0.4), ylim=(0, 1.2 * float(np.max(row))))
+    axes.legend(fontsize=8)
+    return figure
+
+
+def image_surface(image: np.ndarray, title: str = "", alt: str = "") -> "Figure":
+    """What bilinear sampling makes of an image between its pixels, as a surface with posts."""
+    H, W = image.shape
+    fine = 12
+    x = np.linspace(0, W - 1, fine * (W - 1) + 1)
+    y = np.linspace(0, H - 1, fine * (H - 1) + 1)
+    tent = KERNELS["bilinear"]
+    columns = tent.weights(x[:, None] - np.arange(W))
+    rows = tent.weights(y[:, None] - np.arange(H))
+    values = rows @ image @ columns.T
+    figure = new_figure(6.2, 4.6, alt or title)
+    axes = figure.add_subplot(projection="3d")
+    axes.computed_zorder = False
+    axes.plot_surface(
+        *np.meshgrid(x, y),
+        values,
+        cmap="cividis",
+        rcount=len(y),
+        ccount=len(x),
+        antialiased=False,
+        alpha=0.9,
+    )
+    m, n = np.meshgrid(np.arange(W), np.arange(H))
+    axes.scatter(m, n, image, color=RED, s=18, depthshade=False, label="pixels")
+    axes.set(
+        title=title,
+        xlabel="x (pixels)",
+        ylabel="y (pixels)",
+        zlabel="V",
+        xticks=range(W),
+        yticks=range(H),
+    )
+    axes.invert_yaxis()
+    axes.view_init(38, -65)
+    axes.set_box_aspect((W - 1, H - 1, 0.6 * (W - 1)), zoom=0.95)
+    axes.legend(loc="upper left", fontsize=8)
+    figure.recorded += [image, values]
     return figure
 
 

@@ -400,7 +400,9 @@ def shown_by(source: str, namespace: dict) -> str:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(ast.Module(body, []), "cell", "exec"), namespace)
-        value = eval(compile(ast.Expression(last.value), "cell", "eval"), namespace) if last else None
+        value = (
+            eval(compile(ast.Expression(last.value), "cell", "eval"), namespace) if last else None
+        )
     if value is None:
         return printed.getvalue()
     if hasattr(value, "_repr_mimebundle_"):

@@ -636,7 +636,8 @@ def test_gradcheck_finds_what_is_wrong(capsys, monkeypatch):
 
 
 def environment(tmp_path):
-    env = {name: value for name, value in os.environ.items() if name != "STN_NUMPY_DATA"}
+    unwanted = ("STN_NUMPY_DATA", "PYTHONUNBUFFERED")  # as in the shell of a user
+    env = {name: value for name, value in os.environ.items() if name not in unwanted}
     paths = [str(ROOT), *filter(None, [env.get("PYTHONPATH")])]
     return {
         **env,
@@ -756,9 +757,12 @@ def test_the_keyboard_before_there_is_a_run(monkeypatch, capsys):
 
 
 @posix
-def test_a_reader_that_has_gone(finished, digits, tmp_path):
-    """`python -m stn_numpy evaluate | head -0` is no mistake of anybody."""
+@pytest.mark.parametrize("lines", [0, 1])
+def test_a_reader_that_has_gone(finished, digits, tmp_path, lines):
+    """`python -m stn_numpy evaluate | head -1` is no mistake of anybody."""
     with process(tmp_path, "evaluate", finished[0], "--data", digits) as child:
+        for _ in range(lines):
+            assert child.stdout.readline().startswith("Data: ")
         child.stdout.close()
         assert child.stderr.read() == ""
         assert child.wait() == 141

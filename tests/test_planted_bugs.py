@@ -191,8 +191,12 @@ SQUARES = {
     "target of the same sign": "sign",
 }
 ELEMENTWISE = [
-    ("relu", "mask by dy", f(lambda x: np.maximum(x, 0), lambda x, y, dy: dy * (dy > 0)),
-     "mask-by-wrong-sign"),
+    (
+        "relu",
+        "mask by dy",
+        f(lambda x: np.maximum(x, 0), lambda x, y, dy: dy * (dy > 0)),
+        "mask-by-wrong-sign",
+    ),
     ("relu", "no mask", f(lambda x: np.maximum(x, 0), lambda x, y, dy: 1 * dy), "mask-missing"),
     ("relu", "value", f(lambda x: np.maximum(x, 0), lambda x, y, dy: dy * y), "value-for-slope"),
     ("tanh", "no square", f(np.tanh, lambda x, y, dy: dy * (1 - y)), "square-missing"),
@@ -207,11 +211,15 @@ ELEMENTWISE = [
     ("softmax", "zero", f(_softmax, lambda x, y, dy: 0 * dy), "zero-gradient cotangent-ignored"),
     ("log_softmax", "no sum", f(_log_softmax, lambda x, y, dy: dy - np.exp(y)), "sum-missing"),
     ("log_softmax", "log", f(_log_softmax, lambda x, y, dy: dy - y * _sum(dy)), "log-missing"),
-    ("exp", "power rule", f(np.exp, lambda x, y, dy: dy * x * np.exp(x - 1)),
-     "exponent-not-lowered"),
+    (
+        "exp",
+        "power rule",
+        f(np.exp, lambda x, y, dy: dy * x * np.exp(x - 1)),
+        "exponent-not-lowered",
+    ),
     ("log", "times", f(np.log, lambda x, y, dy: dy * x), "factor-inverted"),
     ("negative", "plus", f(np.negative, lambda x, y, dy: 1 * dy), "sign"),
-]  # fmt: skip
+]
 BUGS = [
     *_bugs("grid_sample", planted.sampler, SAMPLER),
     *_bugs("affine_grid", planted.affine, AFFINE),
@@ -231,11 +239,19 @@ BUGS = [
 AT_KINKS = [
     *_bugs("grid_sample", planted.sampler, CONVENTIONS),
     *_bugs("max_pool2d", planted.max_pooling, TIES),
-    Bug("relu", "1 at zero", f(lambda x: np.maximum(x, 0), lambda x, y, dy: dy * (x >= 0)),
-        ("slope-at-zero",)),
-    Bug("absolute", "1 at zero", f(np.abs, lambda x, y, dy: dy * np.where(x >= 0, 1, -1)),
-        ("slope-at-zero",)),
-]  # fmt: skip
+    Bug(
+        "relu",
+        "1 at zero",
+        f(lambda x: np.maximum(x, 0), lambda x, y, dy: dy * (x >= 0)),
+        ("slope-at-zero",),
+    ),
+    Bug(
+        "absolute",
+        "1 at zero",
+        f(np.abs, lambda x, y, dy: dy * np.where(x >= 0, 1, -1)),
+        ("slope-at-zero",),
+    ),
+]
 
 
 def _title(bug: Bug) -> str:

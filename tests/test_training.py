@@ -1,6 +1,7 @@
 """Runs give the same numbers, interrupted or not, and nothing foreign is taken for one."""
 
 import contextlib
+import copy
 import dataclasses
 import errno
 import io
@@ -297,27 +298,24 @@ def test_what_is_shown(tmp_path, data, monkeypatch):
     assert np.array_equal(other_tests[0][0], tests[0][0])
 
 
-def test_dropout_forgets_other_values_everywhere(data):
-    """Every layer, worker, step and epoch has its own."""
-
-    class Spy(Module):
-        def __init__(self):
-            self.one, self.two = Dropout(), Dropout()
-
+def test_dropout_forgets_other_values_everywhere(tmp_path, data, monkeypatch):
+    """Every layer of every worker has a generator of its own in every step of every epoch."""
     drawn = []
-    for seed in (
-        [3, 0, 0, 0, 0],
-        [3, 0, 0, 0, 1],
-        [3, 0, 0, 1, 0],
-        [3, 0, 1, 0, 0],
-        [3, 1, 0, 0, 0],
-    ):
-        spy = Spy()
-        training._seed_dropout(spy, seed)
-        drawn += [spy.one.rng.integers(2**62), spy.two.rng.integers(2**62)]
+
+    def seed_dropout(model, seed):
+        original(model, seed)
+        layers = [module for module in model.modules() if isinstance(module, Dropout)]
+        assert len(layers) == 2
+        drawn.extend(copy.deepcopy(layer.rng).integers(2**62) for layer in layers)
+
+    original = training._seed_dropout
+    monkeypatch.setattr(training, "_seed_dropout", seed_dropout)
+    config = settings(models=("tutorial",), epochs=2)
+    for seed in (0, 1):
+        train(tmp_path / f"{seed}", dataclasses.replace(config, seed=seed), data)
+    # Two seeds, two epochs of three steps, two workers, two layers.
+    assert len(drawn) == 2 * 2 * 3 * 2 * 2
     assert len(set(drawn)) == len(drawn)
-    training._seed_dropout(spy, [3, 0, 0, 0, 0])
-    assert spy.one.rng.integers(2**62) == drawn[0]
 
 
 # What an epoch does

@@ -1,72 +1,65 @@
-"""What the judges of all chapters share: compare an answer without giving the right one away."""
+"""What the judges of all chapters share: compare an answer without giving the right one away.
 
+`mistakes` are everywhere wrong answers in the form a reader would write them, each under the words
+that are said of it: {"x and y are exchanged.": lambda x, y: right(y, x)}. Words are said where an
+answer gives what the mistake gives, everywhere.
+"""
+
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+Mistakes = Mapping[str, Callable]
+
 
 def number(
-    answer: Callable,
-    wanted: float,
-    mistakes: Mapping[float, str] | None = None,
-    tolerance: float = 1e-9,
+    answer: Callable, wanted: float, mistakes: Mistakes | None = None, tolerance: float = 1e-9
 ) -> str | None:
-    """Judge a function without arguments that returns one number.
-
-    mistakes: numbers that a known mistake gives, and what to say of them.
-    """
+    """Judge a function without arguments that returns one number."""
     value = answer()
     if problem := unlike(value, np.float64(wanted)):
         return f"It returns {problem}; want one number."
     if abs(value - wanted) <= tolerance:
         return None
-    for wrong, words in (mistakes or {}).items():
-        if abs(value - wrong) <= tolerance:
+    for words, mistaken in (mistakes or {}).items():
+        if abs(value - mistaken()) <= tolerance:
             return words
     return f"It is not {_short(value)}."
 
 
 def array(
-    answer: Callable,
-    wanted: np.ndarray,
-    mistakes: Iterable[tuple[str, np.ndarray]] = (),
-    tolerance: float = 1e-9,
+    answer: Callable, wanted: Any, mistakes: Mistakes | None = None, tolerance: float = 1e-9
 ) -> str | None:
-    """Judge a function without arguments that returns one array, or nested lists of numbers.
-
-    mistakes: what to say of arrays that a known mistake gives.
-    """
-    return function(
-        lambda: as_array(answer()),
-        lambda: np.asarray(wanted),
-        [()],
-        [(words, lambda wrong=wrong: np.asarray(wrong)) for words, wrong in mistakes],
-        tolerance,
-    )
+    """Judge a function without arguments that returns one array, or nested lists of numbers."""
+    known = {
+        words: (lambda mistaken=mistaken: as_array(mistaken()))
+        for words, mistaken in (mistakes or {}).items()
+    }
+    right = as_array(wanted)
+    return function(lambda: as_array(answer()), lambda: right, [()], known, tolerance)
 
 
 def function(
     answer: Callable,
     right: Callable,
     cases: Iterable[tuple],
-    mistakes: Iterable[tuple[str, Callable]] = (),
+    mistakes: Mistakes | None = None,
     tolerance: float = 1e-9,
 ) -> str | None:
     """Judge a function by the values it gives: answer(*case) against right(*case) for all cases.
 
-    Values are numbers or arrays. mistakes: functions like `right` that make a known mistake, and
-    what to say of an answer that gives their values wherever they differ from the right ones.
-    Of an unknown mistake the first wrong value is named, with the case, not the right value.
+    Values are numbers or arrays; right has the arguments under the names that the reader knows. Of
+    an unknown mistake the first wrong value is named, with its case, not the right value.
     """
-    failed = ""
-    values, cases = [], list(cases)
+    cases, values, failed = list(cases), [], ""
     for case in cases:
         own = [np.copy(a) if isinstance(a, np.ndarray) else a for a in case]
         value, wanted = answer(*own), right(*case)
         if problem := unlike(value, wanted):
             what = "one number" if np.ndim(wanted) == 0 else f"an array of {np.shape(wanted)}"
-            return f"For {_told(case)} it returns {problem}; want {what}."
+            return f"{_told(right, case)}it returns {problem}; want {what}."
         for before, after in zip(case, own):
             if isinstance(before, np.ndarray) and not np.array_equal(before, after, equal_nan=True):
                 return "It changes its argument in place; work on a copy."
@@ -76,10 +69,10 @@ def function(
             index = tuple(int(i) for i in np.argwhere(wrong)[0])
             place = f" at index {index}" if np.ndim(value) else ""
             shown = _short(np.atleast_1d(value)[index])
-            failed = f"For {_told(case)} it gives {shown}{place}, which is not right."
+            failed = f"{_told(right, case)}it gives {shown}{place}, which is not right."
     if not failed:
         return None
-    for words, mistaken in mistakes:
+    for words, mistaken in (mistakes or {}).items():
         theirs = [mistaken(*case) for case in cases]
         if all(
             np.shape(a) == np.shape(b) and np.allclose(a, b, rtol=tolerance, atol=tolerance)
@@ -109,12 +102,18 @@ def unlike(value: Any, wanted: Any) -> str:
     return ""
 
 
-def _told(case: tuple) -> str:
-    """The arguments of a call, briefly."""
-    return ", ".join(
-        f"an array of {a.shape}" if isinstance(a, np.ndarray) and a.ndim else _short(a)
-        for a in case
-    ) or "this call"
+def _told(right: Callable, case: tuple) -> str:
+    """The arguments of a call, briefly: "For U of shape (4, 4), x = 2.25: "."""
+    if not case:
+        return "Here "
+    names = list(inspect.signature(right).parameters)
+    told = [
+        f"{name} of shape {a.shape}"
+        if isinstance(a, np.ndarray) and a.ndim
+        else f"{name} = {_short(a)}"
+        for name, a in zip(names, case)
+    ]
+    return f"For {', '.join(told)} "
 
 
 def _short(value: Any) -> str:

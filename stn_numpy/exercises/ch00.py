@@ -9,11 +9,6 @@ from stn_numpy.exercises.registry import exercise
 U = np.array([[0, 1, 2, 1], [3, 9, 5, 2], [4, 6, 8, 1], [2, 7, 3, 5]], dtype=float)
 theta = np.array([[0.25, 0.5, 1.75], [-0.5, 0.25, 2.75]])
 
-NEAREST = "That is the nearest pixel. Four pixels count here, each by how near it is."
-SWAPPED_READ = "x and y are exchanged where the image is read: x is the column, y the row."
-SWAPPED_TARGET = "x and y are exchanged in the target: (2, 0) is two to the right, none down."
-NO_SHIFT = "The third column of theta is missing: it multiplies 1, at every pixel."
-
 
 def read(x: float, y: float, image: np.ndarray = U) -> float:
     return reference.eq03_sample(
@@ -21,33 +16,34 @@ def read(x: float, y: float, image: np.ndarray = U) -> float:
     )[0, 0]
 
 
-@exercise(
-    "00.1",
-    mistakes={
-        "nearest pixel": lambda: 8,
-        "where the image is read": lambda: read(1.75, 2.25),
-        "exchanged in the target": lambda: read(*(theta @ [0, 2, 1])),
-        "third column of theta": lambda: read(*(theta @ [2, 0, 0])),
-        "It returns nothing": lambda: None,
-        "It is not 5.5": lambda: 5.5,
-    },
-)
+COMPANION = {
+    "That is the nearest pixel. Four pixels count, each by how near it is.": lambda: 8,
+    "x and y are exchanged where the image is read: x is the column, y the row.": lambda: read(
+        1.75, 2.25
+    ),
+    "x and y are exchanged in the target: (2, 0) is two to the right, none down.": lambda: read(
+        *(theta @ [0, 2, 1])
+    ),
+    "The third column of theta is missing: it is multiplied by 1, at every pixel.": lambda: read(
+        *(theta @ [2, 0, 0])
+    ),
+    "Four pixels count, but not one quarter each: the nearer, the more.": lambda: (
+        0.25 * (5 + 2 + 8 + 1)
+    ),
+}
+
+
+@exercise("00.1", COMPANION, {"It returns nothing": lambda: None, "It is not 5.5": lambda: 5.5})
 def value_at_two_zero(answer):
-    known = {
-        8: NEAREST,
-        read(1.75, 2.25): SWAPPED_READ,
-        read(*(theta @ [0, 2, 1])): SWAPPED_TARGET,
-        read(*(theta @ [2, 0, 0])): NO_SHIFT,
-    }
-    return answers.number(answer, read(*(theta @ [2, 0, 1])), known)
+    return answers.number(answer, read(*(theta @ [2, 0, 1])), COMPANION)
 
 
 @exercise(
     "00.2",
-    mistakes={
-        "the claim holds": lambda: np.array([[0.25, 0.5, 0], [0.5, 0.25, 0]]),
+    {
+        "For this theta the claim holds": lambda: np.array([[1, 0, 0], [0, -1, 3]]),
         "want an array of (2, 3)": lambda: np.eye(3),
-        "finite": lambda: np.full((2, 3), np.nan),
+        "Its numbers have to be finite": lambda: np.full((2, 3), np.nan),
     },
 )
 def theta_that_breaks_the_claim(answer):
@@ -61,6 +57,6 @@ def theta_that_breaks_the_claim(answer):
     if min(V) >= 1:
         return (
             f"For this theta the claim holds: the darkest pixel of the output is {min(V):.6g}. "
-            "Where are values smaller than all pixels to be found?"
+            "Where are values smaller than those of all pixels?"
         )
     return None

@@ -42,7 +42,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Exercise:
-    """An exercise: its judge, and wrong answers by what `check` must say of them, for the tests."""
+    """An exercise: its judge, and wrong answers under words that the verdict on them contains."""
 
     name: str
     judge: Judge
@@ -52,15 +52,18 @@ class Exercise:
 _exercises: dict[str, Exercise] = {}
 
 
-def exercise(name: str, mistakes: dict[str, Callable] | None = None) -> Callable[[Judge], Judge]:
+def exercise(
+    name: str, mistakes: dict[str, Callable], others: dict[str, Callable] | None = None
+) -> Callable[[Judge], Judge]:
     """Register the function below as the judge of an exercise.
 
-    name: the chapter and a number, "06.2". mistakes: typical wrong answers, each under words that
-    the verdict on it has to contain; the tests hold `check` to it, the judge need not use them.
+    name: the chapter and a number, "06.2". mistakes: typical wrong answers, each under what is said
+    of it; the judge may pass the same to the functions of `answers`. others: wrong answers that
+    nobody foresaw, under a part of what is said. The tests hold `check` to both.
     """
 
     def register(judge: Judge) -> Judge:
-        _exercises[name] = Exercise(name, judge, mistakes or {})
+        _exercises[name] = Exercise(name, judge, mistakes | (others or {}))
         return judge
 
     return register

@@ -36,7 +36,7 @@ def batch_norm(
     }
     for name, value in named.items():
         if value is not None and checks.floats("batch_norm", name, value).shape != (C,):
-            raise ValueError(f"batch_norm: {name} has shape {value.shape}, want ({C},)")
+            raise ValueError(f"batch_norm: {name} has shape {np.shape(value)}, want ({C},)")
     checks.same_dtype("batch_norm", input=x, **named)
     axes = (0, *range(2, x.ndim))
     count = x.size // max(C, 1)

@@ -218,6 +218,7 @@ def _taps(g, size: int, kernel: Kernel, padding_mode: str, align_corners: bool) 
     """
     r = kernel.support
     x, per_g = _pixels(g, size, align_corners)
+    infinite = np.isinf(x)
     if r > 1 and padding_mode == "reflection":
         x = _one_period(x, size, align_corners)
     x, slope_of_x = _move(
@@ -232,6 +233,7 @@ def _taps(g, size: int, kernel: Kernel, padding_mode: str, align_corners: bool) 
         slope = _values(kernel.slopes(d), "slopes", d)
         lost = np.isnan(d)
         weight, slope = np.where(lost, d, weight), np.where(lost, d, slope * slope_of_x)
+        slope = np.where(infinite, 0, slope)  # nothing changes out there
         m = _look_up(np.where(lost, 0, m).astype(np.intp), size, padding_mode, align_corners)
         m = np.where(lost, -1, m)  # what is nowhere reads, and teaches, the frame
         taps.append(Taps(m + 1, weight, slope.astype(d.dtype, copy=False)))

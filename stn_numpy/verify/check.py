@@ -64,7 +64,8 @@ def verify(
     reviews = _review(subject, runner, trials)
 
     extra: list[Trial] = []
-    if own_cases and subject.cases and any(not review.right for review in reviews):
+    wrong = any(not review.right for review in reviews)
+    if wrong and own_cases and subject.cases and not subject.numeric:
         # The usual cases tell mistakes apart that look alike on a few.
         usual = _usual(subject, runner, options, rng)
         extra = [_try(subject, runner, case, rng) for case in usual]
@@ -175,9 +176,13 @@ def _usual(subject: Subject, runner: Candidate, options, rng) -> list[Case]:
     fixed = dict(options or {})
     chosen = []
     for case in subject.cases(rng):
-        case = dataclasses.replace(case, options={**case.options, **fixed})
-        if all(name in fixed or runner.takes(name) or name == "rng" for name in case.options):
-            chosen.append(case)
+        told = {
+            name: value
+            for name, value in case.options.items()
+            if name not in fixed and not subject.is_default(name, value)
+        }
+        if all(runner.takes(name) for name in told):
+            chosen.append(dataclasses.replace(case, options={**case.options, **fixed}))
     return chosen
 
 

@@ -109,7 +109,9 @@ def _how_much(subject: Subject, evidence: list[Evidence], wrong: list[np.ndarray
         return
     ratios = [_constant_ratio(c, r) for c, r in zip(came, right)]
     differences = np.concatenate([c - r for c, r in zip(came, right)])
-    if None not in ratios and np.ptp(ratios) <= 1e-8 * np.abs(ratios).max():
+    if all(np.abs(c).max() <= 1e-12 * scale for c in came):
+        yield "the wrong values are all zero"
+    elif None not in ratios and np.ptp(ratios) <= 1e-8 * np.abs(ratios).max():
         yield f"the wrong values are {ratios[0]:.6g} times the expected ones"
     elif None not in ratios:
         told = [subject.told(case) for case in cases]
@@ -117,8 +119,6 @@ def _how_much(subject: Subject, evidence: list[Evidence], wrong: list[np.ndarray
         yield f"in each case the wrong values are the expected ones times a constant: {each}"
     elif differences.size > 1 and np.ptp(differences) <= 1e-9 * scale:
         yield f"the wrong values are off by the same amount, {differences[0]:+.6g}"
-    elif all(np.abs(c).max() <= 1e-12 * scale for c in came):
-        yield "the wrong values are all zero"
     else:
         flipped = np.concatenate([c + r for c, r in zip(came, right)])
         if np.abs(flipped).max() <= 1e-9 * scale:

@@ -311,117 +311,103 @@ def _flatten(rng: Rng) -> list[Case]:
     return [Case((rng.standard_normal((2, 3, 4)),)), Case((rng.standard_normal((3, 2, 2, 2)),))]
 
 
-def _concatenated(*tensors, dim=0):
+def _attention_matrix(rng: Rng) -> list[Case]:
+    return [Case((rng.standard_normal((N, 3)),)) for N in (2, 3)]
+
+
+def _theta(rng: Rng, N: int) -> np.ndarray:
+    return rng.standard_normal((N, 2, 3))
+
+
+def _homography(rng: Rng, N: int) -> np.ndarray:
+    return np.concatenate([rng.standard_normal((N, 6)), rng.uniform(-0.3, 0.3, (N, 2))], axis=1)
+
+
+def _knots(rng: Rng, N: int) -> np.ndarray:
+    return control_points(3) + 0.2 * rng.standard_normal((N, 9, 2))
+
+
+def concat(*tensors, dim=0):
+    """`F.concat` of tensors that come one by one."""
     return F.concat(list(tensors), dim)
 
 
-def _subjects() -> dict[str, Subject]:
-    n = np.random.Generator.standard_normal
-    theta = lambda rng, N: n(rng, (N, 2, 3))  # noqa: E731
-    homography = lambda rng, N: np.concatenate(  # noqa: E731
-        [n(rng, (N, 6)), rng.uniform(-0.3, 0.3, (N, 2))], axis=1
-    )
-    knots = lambda rng, N: control_points(3) + 0.2 * n(rng, (N, 9, 2))  # noqa: E731
+PAPER = {"x": "input", "U": "input", "G": "grid", "W": "weight", "b": "bias"}
+
+
+def _subject(forward, inputs: str, cases, family, constants: str = "", **aliases: str) -> Subject:
+    """inputs: the positional arguments, of which `constants` have no gradient."""
+    names = tuple(inputs.split())
+    with_gradient = tuple(name for name in names if name not in constants.split())
+    known = {short: name for short, name in (PAPER | aliases).items() if name in with_gradient}
+    return Subject(forward.__name__, forward, names, with_gradient, cases, family, aliases=known)
+
+
+def _subjects() -> list[Subject]:
     E, part = elementwise, functools.partial
-    paper = {"x": "input", "W": "weight", "b": "bias", "U": "input"}
-    unary, binary = ("a",), ("a", "b")
-    rows = [
-        Subject(
-            "grid_sample", F.grid_sample, ("input", "grid"), ("input", "grid"), _grid_sample,
-            sampling.SAMPLER, aliases={"U": "input", "G": "grid"},
+    return [
+        _subject(F.grid_sample, "input grid", _grid_sample, sampling.SAMPLER),
+        _subject(
+            spatial_transformer, "U theta", _spatial_transformer, grids.TRANSFORMER, input="U"
         ),
-        Subject(
-            "spatial_transformer", spatial_transformer, ("U", "theta"), ("U", "theta"),
-            _spatial_transformer, grids.TRANSFORMER, aliases={"input": "U"},
+        _subject(F.affine_grid, "theta size", _grid_generator(_theta), grids.AFFINE_GRID, "size"),
+        _subject(
+            F.projective_grid, "theta size", _grid_generator(_homography), grids.PROJECTIVE, "size"
         ),
-        Subject(
-            "affine_grid", F.affine_grid, ("theta", "size"), ("theta",), _grid_generator(theta),
-            grids.AFFINE_GRID,
+        _subject(F.tps_grid, "theta size", _grid_generator(_knots), grids.TPS, "size"),
+        _subject(F.attention_matrix, "theta", _attention_matrix, grids.ATTENTION),
+        _subject(F.conv2d, "input weight bias", _conv2d, windows.CONV2D),
+        _subject(
+            F.max_pool2d,
+            "input kernel_size",
+            part(_pooling, ties=True),
+            windows.MAX_POOL2D,
+            "kernel_size",
         ),
-        Subject(
-            "projective_grid", F.projective_grid, ("theta", "size"), ("theta",),
-            _grid_generator(homography), grids.PROJECTIVE,
+        _subject(
+            F.avg_pool2d,
+            "input kernel_size",
+            part(_pooling, ties=False),
+            windows.AVG_POOL2D,
+            "kernel_size",
         ),
-        Subject(
-            "tps_grid", F.tps_grid, ("theta", "size"), ("theta",), _grid_generator(knots),
-            grids.TPS,
+        _subject(F.linear, "input weight bias", _linear, E.LINEAR),
+        _subject(
+            F.batch_norm,
+            "input running_mean running_var weight bias",
+            _batch_norm,
+            E.BATCH_NORM,
+            "running_mean running_var",
+            gamma="weight",
+            beta="bias",
         ),
-        Subject(
-            "attention_matrix", F.attention_matrix, ("theta",), ("theta",),
-            lambda rng: [Case((n(rng, (N, 3)),)) for N in (2, 3)], grids.ATTENTION,
-        ),
-        Subject(
-            "conv2d", F.conv2d, ("input", "weight", "bias"), ("input", "weight", "bias"), _conv2d,
-            windows.CONV2D, aliases=paper,
-        ),
-        Subject(
-            "max_pool2d", F.max_pool2d, ("input", "kernel_size"), ("input",),
-            part(_pooling, ties=True), windows.MAX_POOL2D, aliases=paper,
-        ),
-        Subject(
-            "avg_pool2d", F.avg_pool2d, ("input", "kernel_size"), ("input",),
-            part(_pooling, ties=False), windows.AVG_POOL2D, aliases=paper,
-        ),
-        Subject(
-            "linear", F.linear, ("input", "weight", "bias"), ("input", "weight", "bias"), _linear,
-            E.LINEAR, aliases=paper,
-        ),
-        Subject(
-            "batch_norm", F.batch_norm,
-            ("input", "running_mean", "running_var", "weight", "bias"),
-            ("input", "weight", "bias"), _batch_norm, E.BATCH_NORM,
-            aliases={"x": "input", "gamma": "weight", "beta": "bias"},
-        ),
-        Subject("dropout", F.dropout, ("input",), ("input",), _dropout, E.DROPOUT, aliases=paper),
-        Subject(
-            "cross_entropy", F.cross_entropy, ("input", "target"), ("input",), _cross_entropy,
-            E.CROSS_ENTROPY, aliases=paper,
-        ),
-        Subject(
-            "mse_loss", F.mse_loss, ("input", "target"), ("input", "target"), _mse, E.MSE,
-            aliases=paper,
-        ),
-    ]  # fmt: skip
-    for forward, family, zeros in (
-        (F.relu, E.RELU, True),
-        (F.tanh, E.TANH, False),
-        (F.sigmoid, E.SIGMOID, False),
-    ):
-        cases = part(_elementwise, zeros=zeros)
-        rows.append(
-            Subject(forward.__name__, forward, ("input",), ("input",), cases, family, aliases=paper)
-        )
-    for forward, family in ((F.softmax, E.SOFTMAX), (F.log_softmax, E.LOG_SOFTMAX)):
-        rows.append(
-            Subject(forward.__name__, forward, ("input",), ("input",), _rows, family, aliases=paper)
-        )
-    for forward, family, offset in (
-        (F.add, E.PLAIN, 0),
-        (F.subtract, E.SUBTRACT, 0),
-        (F.multiply, E.MULTIPLY, 0),
-        (F.divide, E.DIVIDE, 0.5),
-    ):
-        rows.append(
-            Subject(forward.__name__, forward, binary, binary, part(_pairs, offset=offset), family)
-        )
-    for forward, inputs, cases, family in (
-        (F.power, ("a", "exponent"), _power, E.POWER),
-        (F.negative, unary, _elementwise, E.PLAIN),
-        (F.exp, unary, _elementwise, E.EXP),
-        (F.log, unary, part(_elementwise, positive=True), E.LOG),
-        (F.absolute, unary, part(_elementwise, zeros=True), E.ABSOLUTE),
-        (F.sum, unary, _reduction, E.SUM),
-        (F.mean, unary, _reduction, E.MEAN),
-        (F.amax, unary, part(_reduction, ties=True), E.AMAX),
-        (F.reshape, ("a", "shape"), _reshape, E.PLAIN),
-        (F.transpose, unary, _transpose, E.TRANSPOSE),
-        (F.getitem, ("a", "index"), _getitem, E.GETITEM),
-        (F.flatten, ("input",), _flatten, E.PLAIN),
-    ):
-        rows.append(Subject(forward.__name__, forward, inputs, inputs[:1], cases, family))
-    rows.append(Subject("matmul", F.matmul, binary, binary, _matmul, E.MATMUL))
-    rows.append(Subject("concat", _concatenated, binary, binary, _concat, E.PLAIN))
-    return {subject.name: subject for subject in rows}
+        _subject(F.dropout, "input", _dropout, E.DROPOUT),
+        _subject(F.relu, "input", part(_elementwise, zeros=True), E.RELU),
+        _subject(F.tanh, "input", _elementwise, E.TANH),
+        _subject(F.sigmoid, "input", _elementwise, E.SIGMOID),
+        _subject(F.softmax, "input", _rows, E.SOFTMAX),
+        _subject(F.log_softmax, "input", _rows, E.LOG_SOFTMAX),
+        _subject(F.cross_entropy, "input target", _cross_entropy, E.CROSS_ENTROPY, "target"),
+        _subject(F.mse_loss, "input target", _mse, E.MSE),
+        _subject(F.add, "a b", _pairs, E.PLAIN),
+        _subject(F.subtract, "a b", _pairs, E.SUBTRACT),
+        _subject(F.multiply, "a b", _pairs, E.MULTIPLY),
+        _subject(F.divide, "a b", part(_pairs, offset=0.5), E.DIVIDE),
+        _subject(F.matmul, "a b", _matmul, E.MATMUL),
+        _subject(F.power, "a exponent", _power, E.POWER, "exponent"),
+        _subject(F.negative, "a", _elementwise, E.PLAIN),
+        _subject(F.exp, "a", _elementwise, E.EXP),
+        _subject(F.log, "a", part(_elementwise, positive=True), E.LOG),
+        _subject(F.absolute, "a", part(_elementwise, zeros=True), E.ABSOLUTE),
+        _subject(F.sum, "a", _reduction, E.SUM),
+        _subject(F.mean, "a", _reduction, E.MEAN),
+        _subject(F.amax, "a", part(_reduction, ties=True), E.AMAX),
+        _subject(F.reshape, "a shape", _reshape, E.PLAIN, "shape"),
+        _subject(F.transpose, "a", _transpose, E.TRANSPOSE),
+        _subject(F.getitem, "a index", _getitem, E.GETITEM, "index"),
+        _subject(concat, "a b", _concat, E.PLAIN),
+        _subject(F.flatten, "input", _flatten, E.PLAIN),
+    ]
 
 
-SUBJECTS = _subjects()
+SUBJECTS = {subject.name: subject for subject in _subjects()}

@@ -98,6 +98,11 @@ class Subject:
     def told(self, case: Case) -> str:
         return case.told(self.inputs)
 
+    def is_default(self, option: str, value: Any) -> bool:
+        """Whether the function does the same without being told this option."""
+        parameter = inspect.signature(self.forward).parameters.get(option)
+        return parameter is not None and parameter.default == value
+
     def argument(self, case: Case, name: str) -> np.ndarray:
         return np.asarray(case.args[self.inputs.index(name)])
 

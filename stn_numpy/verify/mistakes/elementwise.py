@@ -67,20 +67,35 @@ RELU = _family(
     wrong_relu,
     _one_of(
         INPUT,
-        ("by dy", "mask-by-wrong-sign", "dy is cut where dy is negative; it is the input's sign "
-         "that decides"),
-        ("both", "mask-by-wrong-sign", "dy is cut where it is negative itself, and not only where "
-         "the input is"),
+        (
+            "by dy",
+            "mask-by-wrong-sign",
+            "dy is cut where dy is negative; it is the input's sign that decides",
+        ),
+        (
+            "both",
+            "mask-by-wrong-sign",
+            "dy is cut where it is negative itself, and not only where the input is",
+        ),
         ("at zero", "slope-at-zero", "at an input of exactly 0 the slope is 1; here it is 0"),
-        ("half at zero", "slope-at-zero", "at an input of exactly 0 the slope is 0.5; here it "
-         "is 0"),
-        ("no mask", "mask-missing", "dy passes everywhere; it passes only where the input is "
-         "positive"),
-        ("input", "value-for-slope", "dy is multiplied by the output; it is multiplied by the "
-         "slope, 0 or 1"),
+        (
+            "half at zero",
+            "slope-at-zero",
+            "at an input of exactly 0 the slope is 0.5; here it is 0",
+        ),
+        (
+            "no mask",
+            "mask-missing",
+            "dy passes everywhere; it passes only where the input is positive",
+        ),
+        (
+            "input",
+            "value-for-slope",
+            "dy is multiplied by the output; it is multiplied by the slope, 0 or 1",
+        ),
         ("reversed", "mask-reversed", "dy passes where the input is negative"),
     ),
-)  # fmt: skip
+)
 
 
 def wrong_tanh(made, name, dy, input):
@@ -169,14 +184,18 @@ SOFTMAX = _family(
     WRONG_AXIS,
     _one_of(
         INPUT,
-        ("diagonal", "off-diagonal-missing", "only the diagonal y (1 - y) is used: each input "
-         "also moves all other outputs of its row"),
+        (
+            "diagonal",
+            "off-diagonal-missing",
+            "only the diagonal y (1 - y) is used: each input "
+            "also moves all other outputs of its row",
+        ),
         ("no sum", "off-diagonal-missing", "the sum over the row is missing: y (dy - sum dy y)"),
         ("no output", "factor-y-missing", "the factor y in front is missing: y (dy - sum dy y)"),
         ("sum of dy", "factor-y-missing", "the sum is one of dy; it is one of dy y"),
         ("plus", "sign-inside", "a sign inside is wrong: y (dy - sum dy y)"),
     ),
-)  # fmt: skip
+)
 
 
 def wrong_log_softmax(made, name, dy, input, dim=-1):
@@ -202,14 +221,20 @@ LOG_SOFTMAX = _family(
     _one_of(
         INPUT,
         ("no sum", "sum-missing", "sum dy is missing: dx = dy - softmax sum dy"),
-        ("dy in place", "off-diagonal-missing", "dy is not summed over the row: "
-         "dx = dy - softmax sum dy"),
+        (
+            "dy in place",
+            "off-diagonal-missing",
+            "dy is not summed over the row: dx = dy - softmax sum dy",
+        ),
         ("no softmax", "factor-y-missing", "the softmax is missing: dx = dy - softmax sum dy"),
         ("output", "log-missing", "the output, a logarithm, stands where the softmax belongs"),
-        ("identity", "off-diagonal-missing", "the part of the normalising sum is missing: "
-         "dx = dy - softmax sum dy"),
+        (
+            "identity",
+            "off-diagonal-missing",
+            "the part of the normalising sum is missing: dx = dy - softmax sum dy",
+        ),
     ),
-)  # fmt: skip
+)
 
 
 # Losses ---------------------------------------------------------------------------------------
@@ -238,19 +263,39 @@ CROSS_ENTROPY = _family(
     wrong_cross_entropy,
     _one_of(
         INPUT,
-        ("no target", "target-not-subtracted", "the target is not subtracted: the gradient is "
-         "softmax - one_hot(target)"),
-        ("target only", "softmax-missing", "the softmax is missing: the gradient is "
-         "softmax - one_hot(target)"),
-        ("target row", "only-at-target", "only the score of the target gets a gradient; the loss "
-         "pushes all others down"),
-        ("target over p", "softmax-not-passed", "this is the gradient with respect to the softmax, "
-         "-1/p at the target, not to the scores"),
+        (
+            "no target",
+            "target-not-subtracted",
+            "the target is not subtracted: the gradient is softmax - one_hot(target)",
+        ),
+        (
+            "target only",
+            "softmax-missing",
+            "the softmax is missing: the gradient is softmax - one_hot(target)",
+        ),
+        (
+            "target row",
+            "only-at-target",
+            "only the score of the target gets a gradient; the loss pushes all others down",
+        ),
+        (
+            "target over p",
+            "softmax-not-passed",
+            "this is the gradient with respect to the softmax, "
+            "-1/p at the target, not to the scores",
+        ),
         ("scores", "softmax-missing", "the scores stand where their softmax belongs"),
     ),
-    several(AUTOGRAD, INPUT, "normalisation", (
-        "not normalised", "softmax-not-normalised", "exp(x) stands where the softmax belongs: "
-        "the division by the sum is missing")),
+    several(
+        AUTOGRAD,
+        INPUT,
+        "normalisation",
+        (
+            "not normalised",
+            "softmax-not-normalised",
+            "exp(x) stands where the softmax belongs: the division by the sum is missing",
+        ),
+    ),
     factors=lambda name, input, target: [
         sum_over("the batch", len(input), AUTOGRAD),
         factor(
@@ -258,7 +303,7 @@ CROSS_ENTROPY = _family(
         ),
         mean_over("the classes", input.shape[1], AUTOGRAD),
     ],
-)  # fmt: skip
+)
 
 
 def wrong_mse(made, name, dy, input, target):
@@ -358,9 +403,18 @@ LINEAR = _family(
 
 
 def wrong_batch_norm(
-    made, name, dy, input, running_mean, running_var, weight=None, bias=None, training=False,
-    momentum=0.1, eps=1e-5,
-):  # fmt: skip
+    made,
+    name,
+    dy,
+    input,
+    running_mean,
+    running_var,
+    weight=None,
+    bias=None,
+    training=False,
+    momentum=0.1,
+    eps=1e-5,
+):
     axes = (0, *range(2, input.ndim))
     channel = (1, -1, *(1,) * (input.ndim - 2))
     mean = (input.mean(axes) if training else running_mean).reshape(channel)
@@ -392,18 +446,38 @@ BATCH_NORM = _family(
         AUTOGRAD,
         INPUT,
         "statistics",
-        ("mean constant", "statistics-constant", "the mean is taken to be a constant; in training "
-         "it is made from the input"),
-        ("variance constant", "statistics-constant", "the variance is taken to be a constant; in "
-         "training it is made from the input"),
-        ("constants", "statistics-constant", "mean and variance are taken to be constants; in "
-         "training they are made from the input"),
+        (
+            "mean constant",
+            "statistics-constant",
+            "the mean is taken to be a constant; in training it is made from the input",
+        ),
+        (
+            "variance constant",
+            "statistics-constant",
+            "the variance is taken to be a constant; in training it is made from the input",
+        ),
+        (
+            "constants",
+            "statistics-constant",
+            "mean and variance are taken to be constants; in training they are made from the input",
+        ),
     ),
-    several(AUTOGRAD, INPUT, "gamma", (
-        "no gamma", "gamma-missing", "the factor gamma (weight) is missing")),
-    several(AUTOGRAD, ("weight",), "normal", (
-        "not normalised", "not-normalised", "dgamma is made with x; it is made with the "
-        "normalised x")),
+    several(
+        AUTOGRAD,
+        INPUT,
+        "gamma",
+        ("no gamma", "gamma-missing", "the factor gamma (weight) is missing"),
+    ),
+    several(
+        AUTOGRAD,
+        ("weight",),
+        "normal",
+        (
+            "not normalised",
+            "not-normalised",
+            "dgamma is made with x; it is made with the normalised x",
+        ),
+    ),
     several(
         AUTOGRAD,
         ("output", "input", "weight"),
@@ -415,7 +489,7 @@ BATCH_NORM = _family(
         mean_over("batch and pixels", input.size // input.shape[1], AUTOGRAD),
         mean_over("the batch", len(input), AUTOGRAD),
     ],
-)  # fmt: skip
+)
 
 
 def wrong_dropout(made, name, dy, input, p=0.5, training=True, rng=None):
@@ -474,11 +548,14 @@ MULTIPLY = _family(
     wrong_multiply,
     _one_of(
         ("a", "b"),
-        ("own factor", "factors-exchanged", "each factor gets dy times itself; it gets dy times "
-         "the other"),
+        (
+            "own factor",
+            "factors-exchanged",
+            "each factor gets dy times itself; it gets dy times the other",
+        ),
         ("no factor", "factor-missing", "the other factor is missing"),
     ),
-)  # fmt: skip
+)
 
 
 def wrong_divide(made, name, dy, a, b):
@@ -541,11 +618,14 @@ EXP = _family(
     _one_of(
         ("a",),
         ("input", "input-for-output", "the input stands where the output belongs"),
-        ("lowered", "exponent-not-lowered", "the power rule does not hold for e^a: its slope is "
-         "e^a itself"),
+        (
+            "lowered",
+            "exponent-not-lowered",
+            "the power rule does not hold for e^a: its slope is e^a itself",
+        ),
         ("no factor", "factor-missing", "the slope is missing: dy e^a"),
     ),
-)  # fmt: skip
+)
 
 
 def wrong_log(made, name, dy, a):
@@ -666,13 +746,19 @@ AMAX = _family(
     wrong_amax,
     _one_of(
         ("a",),
-        ("every tie", "max-ties", "every one of several largest gets the whole gradient; here they "
-         "share it"),
-        ("first tie", "max-ties", "the first of several largest gets the gradient; here they "
-         "share it"),
+        (
+            "every tie",
+            "max-ties",
+            "every one of several largest gets the whole gradient; here they share it",
+        ),
+        (
+            "first tie",
+            "max-ties",
+            "the first of several largest gets the gradient; here they share it",
+        ),
         ("everyone", "mask-missing", "everybody gets the gradient; only the largest does"),
     ),
-)  # fmt: skip
+)
 
 
 def wrong_transpose(made, name, dy, a, axes=None):
@@ -685,12 +771,18 @@ TRANSPOSE = _family(
     wrong_transpose,
     _one_of(
         ("a",),
-        ("same order", "permutation-not-inverted", "the axes are permuted a second time; they have "
-         "to go back, by the inverse permutation"),
-        ("reshaped", "reshape-for-transpose", "a reshape stands where the axes have to be "
-         "permuted back"),
+        (
+            "same order",
+            "permutation-not-inverted",
+            "the axes are permuted a second time; they have to go back, by the inverse permutation",
+        ),
+        (
+            "reshaped",
+            "reshape-for-transpose",
+            "a reshape stands where the axes have to be permuted back",
+        ),
     ),
-)  # fmt: skip
+)
 
 
 def wrong_getitem(made, name, dy, a, index):
@@ -708,10 +800,14 @@ GETITEM = _family(
         AUTOGRAD,
         ("a",),
         "accumulate",
-        ("last write", "last-write", "an element that is picked more than once keeps only the "
-         "last gradient; it gets the sum (np.add.at)"),
+        (
+            "last write",
+            "last-write",
+            "an element that is picked more than once keeps only the "
+            "last gradient; it gets the sum (np.add.at)",
+        ),
     ),
-)  # fmt: skip
+)
 
 
 PLAIN = Family(masks=_sign_masks)  # only the mistakes that everything invites

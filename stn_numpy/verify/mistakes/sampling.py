@@ -215,8 +215,7 @@ MISTAKES = [
         (
             "wraps around",
             "index-wraps-around",
-            "neighbours outside are taken from the other side of the image, as by a negative "
-            "index",
+            "neighbours outside are taken from the other side of the image, as by a negative index",
         ),
         (
             "as border",
@@ -475,6 +474,8 @@ def _axis(g, size, other_size, size_out, kernel, padding_mode, align_corners, un
         per_unit = _unit_factor(per_unit, size, other_size, size_out, aligned, made)
 
     r = kernel.support
+    if padding_mode == "border":  # then reading as with "border" is no mistake
+        made = made - {"as border", "as border, slope kept"}
     if made & {"as border", "as border, slope kept"}:
         padding_mode = "border"
     if "as zeros" in made:
