@@ -345,6 +345,7 @@ def _gradcheck(args: argparse.Namespace) -> int:
     import numpy as np
 
     from stn_numpy.op_table import TOLERANCE, check_all
+    from stn_numpy.verify import kink_table
 
     if args.seed < 0:
         raise UserError(f"--seed is {args.seed}, want 0 or more")
@@ -358,8 +359,55 @@ def _gradcheck(args: argparse.Namespace) -> int:
         checked, wrong = checked + 1, wrong + bad
         shape = " x ".join(map(str, row.shape))
         print(f"{row.name:48} {row.input:8} {shape:14} {row.error:8.1e}{'  WRONG' if bad else ''}")
+    print(
+        "\nOn the lattice the bilinear sampler has two derivatives, from the left and the right:\n"
+    )
+    print(kink_table())
     print(f"\n{checked} gradients, {wrong} off by more than {TOLERANCE:.0e}.")
     return 1 if wrong else 0
+
+
+# verify
+
+
+def _verify_arguments(parser: argparse.ArgumentParser) -> None:
+    option = parser.add_argument
+    option("candidate", metavar="FILE.py:FUNCTION", help="the function to check")
+    option("--against", required=True, metavar="OPERATION", help="such as grid_sample or conv2d")
+    option(
+        "--form",
+        choices=("op", "backward", "forward", "partial"),
+        default="op",
+        help="op: f(*arrays) -> (output, backward); backward: f(dy, *arrays) -> gradients; "
+        "forward: f(*arrays) -> output; partial: one derivative at one point (default: op)",
+    )
+    option("--wrt", nargs="+", metavar="INPUT", help="only the gradients of these inputs")
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from stn_numpy.verify import load_candidate, verify
+
+    candidate = load_candidate(args.candidate)
+    wrt = args.wrt[0] if args.wrt and len(args.wrt) == 1 else args.wrt
+    with _as_user_error():
+        report = verify(candidate, args.against, form=args.form, wrt=wrt)
+    print(report)
+    return 0 if report else 1
+
+
+# bench
+
+
+def _bench_arguments(parser: argparse.ArgumentParser) -> None:
+    from stn_numpy import bench
+
+    bench.add_arguments(parser)
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from stn_numpy import bench
+
+    return bench.run(args)
 
 
 @contextlib.contextmanager
@@ -375,6 +423,8 @@ COMMANDS = [
     ("train", "Train networks on distorted digits.", _train_arguments, _train),
     ("evaluate", "Test the networks of a run again.", _evaluate_arguments, _evaluate),
     ("gradcheck", "Check every gradient.", _gradcheck_arguments, _gradcheck),
+    ("verify", "Check a derivation, and say what is wrong with it.", _verify_arguments, _verify),
+    ("bench", "Time the same work here and in PyTorch.", _bench_arguments, _bench),
 ]
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ SHOWN_DPI = 90  # in a notebook a figure is smaller than it is rendered, so that
 
 def mimebundle(figure: "Figure", **_) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a notebook shows of a figure: a PNG, its size and its `alt` text, and `summary`."""
-    width, height = (int(round(SHOWN_DPI * inches)) for inches in figure.get_size_inches())
+    width, height = (round(SHOWN_DPI * inches) for inches in figure.get_size_inches())
     data = {"text/plain": summary(figure), "image/png": png(figure)}
     metadata = {"image/png": {"width": width, "height": height}}
     if alt := getattr(figure, "alt", ""):
@@ -43,7 +43,7 @@ def png(figure: "Figure") -> bytes:
 
 
 def summary(figure: "Figure") -> str:
-    """The titles and a digest of all that is drawn, rounded to five decimals; then the `alt` text."""
+    """The titles and a digest of all that is drawn, to five decimals; then the `alt` text."""
     titles = [figure.get_suptitle(), *(axes.get_title() for axes in figure.axes)]
     shown = " | ".join(title.replace("\n", " ") for title in titles if title)
     sha = hashlib.sha256()
@@ -81,9 +81,9 @@ def _contents(figure: "Figure") -> Iterator[str | np.ndarray]:
 
 def _numbers(artist: "Artist") -> Iterator[np.ndarray]:
     """The numbers that an artist draws, in the units of the data."""
-    if hasattr(artist, "get_data_3d"):
-        yield np.array(artist.get_data_3d(), float)
-    elif hasattr(artist, "get_xydata"):
+    if type(artist).__module__.startswith("mpl_toolkits"):
+        return  # three dimensions are made two while drawing; `recorded` has the numbers
+    if hasattr(artist, "get_xydata"):
         yield np.asarray(artist.get_xydata(), float)
     elif hasattr(artist, "xy1"):  # an arrow from one plot to another
         yield np.array([artist.xy1, artist.xy2], float)
@@ -125,10 +125,9 @@ class Control:
     def __init__(self, draw: Callable, controls: dict[str, Any], start: dict[str, Any]):
         import ipywidgets
 
-        self.figure = draw(**start)
-        bundle, metadata = mimebundle(self.figure)
+        self.still = data, metadata = mimebundle(draw(**start))
         width = metadata["image/png"]["width"]
-        self.picture = ipywidgets.Image(value=bundle["image/png"], width=width)
+        self.picture = ipywidgets.Image(value=data["image/png"], width=width)
         self.sliders = {
             name: _slider(ipywidgets, name, control, start[name])
             for name, control in controls.items()
@@ -143,7 +142,7 @@ class Control:
         self.picture.value = png(self.draw(**values))
 
     def _repr_mimebundle_(self, **options) -> tuple[dict[str, Any], dict[str, Any]]:
-        data, metadata = mimebundle(self.figure)
+        data, metadata = self.still
         return {**self.box._repr_mimebundle_(**options), **data}, metadata
 
 

@@ -410,8 +410,8 @@ def module_figure(alt: str = "") -> "Figure":
         8.2,
         2.9,
         alt
-        or "The image U goes into the localisation net, which gives theta; the grid generator makes "
-        "the grid G from theta; the sampler reads U at G and gives V. U is used twice.",
+        or "The image U goes into the localisation net, which gives theta; the grid generator "
+        "makes the grid G from theta; the sampler reads U at G and gives V. U is used twice.",
     )
     axes = figure.subplots()
     boxes = {
@@ -579,6 +579,7 @@ def _broken(d: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _shown(value: float, numbers: bool | str) -> str:
+    value = round(float(value), 9) + 0.0  # no -0, and no 1e-17 where 0 is meant
     return f"{value:g}" if numbers is True else f"{value:{numbers}}"
 
 

@@ -63,7 +63,7 @@ def test_nonsense_is_wrong_and_does_not_raise(name, answer, words):
 
 @pytest.mark.parametrize("name", ["99.1", "06.99", "06", "", None, 6.1])
 def test_an_unknown_exercise_is_a_mistake_of_the_caller(name):
-    with pytest.raises(ValueError, match="check: the exercise is .*, want one of "):
+    with pytest.raises(ValueError, match=r"check: the exercise is .*, want one of "):
         check(name, stub)
 
 
@@ -78,7 +78,7 @@ def registered(monkeypatch):
 
 
 def test_a_report_of_verify_becomes_its_advice(registered):
-    @registered("99.1")
+    @registered("99.1", {})
     def judge(answer):
         return verify(answer, "relu")
 
@@ -95,7 +95,7 @@ def test_a_report_of_verify_becomes_its_advice(registered):
 
 
 def test_a_stub_inside_of_a_backward_pass_is_not_attempted_either(registered):
-    @registered("99.1")
+    @registered("99.1", {})
     def judge(answer):
         return verify(answer, "relu")
 
@@ -109,7 +109,7 @@ def test_a_stub_inside_of_a_backward_pass_is_not_attempted_either(registered):
 
 
 def test_a_mistake_of_the_judge_is_not_blamed_on_the_reader(registered):
-    @registered("99.1")
+    @registered("99.1", {})
     def judge(answer):
         raise KeyError("ours")
 
@@ -118,7 +118,7 @@ def test_a_mistake_of_the_judge_is_not_blamed_on_the_reader(registered):
 
 
 def test_the_readers_line_is_shown(registered):
-    @registered("99.1")
+    @registered("99.1", {})
     def judge(answer):
         return answers.number(answer, 1.0)
 

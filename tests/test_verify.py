@@ -80,7 +80,7 @@ def test_without_mistakes_the_wrong_backward_is_right(subject):
             np.testing.assert_allclose(array, expected[name], atol=1e-12)
 
 
-PADDINGS = {"as zeros", "slope kept"}  # these show where padding_mode is not zeros
+OTHER_MODES = {"as zeros", "slope kept", "half to even", "floor"}  # these show only there
 SAME = {  # within one operation, two ways to do the same to one gradient, under one name
     frozenset({"read (y, x)", "rows swapped"}),
     frozenset({"mirrored x", "mirrored"}),
@@ -98,7 +98,7 @@ def test_every_mistake_shows_and_no_two_look_alike(subject):
     for name in (*subject.with_gradient, "output"):
         arrays = {}
         for mistake in family.mistakes:
-            if name not in mistake.touches or mistake.key in PADDINGS:
+            if name not in mistake.touches or mistake.key in OTHER_MODES:
                 continue
             made, right = [], []
             for case, dy, expected in everything:
@@ -144,6 +144,20 @@ def test_mistakes_are_found_in_other_modes():
     for options in ({"mode": "bicubic"}, {"padding_mode": "reflection"}):
         report = verify(candidate, "grid_sample", form="backward", wrt="grid", options=options)
         assert names(report) == {"xy-swapped"}
+
+
+def test_rounding_of_halves():
+    def candidate(U, G):
+        _, _, H, W = U.shape
+        x, y = ((G[..., k] + 1) * n / 2 - 0.5 for k, n in ((0, W), (1, H)))
+        x, y = np.rint(x).astype(int), np.rint(y).astype(int)
+        inside = (x >= 0) & (x < W) & (y >= 0) & (y < H)
+        n = np.arange(len(U))[:, None, None]
+        V = U[n, :, np.clip(y, 0, H - 1), np.clip(x, 0, W - 1)] * inside[..., None]
+        return V.transpose(0, 3, 1, 2)
+
+    report = verify(candidate, "grid_sample", form="forward", options={"mode": "nearest"})
+    assert names(report) == {"rounding-half-to-even"}
 
 
 def test_a_forgotten_slope_of_the_border():
@@ -222,8 +236,8 @@ def test_a_formula_for_one_partial_derivative(wrt):
     assert verify(formula, "grid_sample", form="partial", wrt=wrt)
     report = verify(lambda *a: -formula(*a), "grid_sample", form="partial", wrt=wrt)
     assert names(report) == {"sign"}
-    case = (U4, 2.25, 1.75)
-    assert verify(formula, "grid_sample", form="partial", wrt=wrt, cases=[case])
+    cases = [(U4, 2.25, 1.75), (U4.astype(int), 1, 2)]
+    assert verify(formula, "grid_sample", form="partial", wrt=wrt, cases=cases)
 
 
 def test_formulas_as_printed_and_other_mistakes_at_one_point():
@@ -599,6 +613,17 @@ def test_usual_cases_tell_apart_what_a_given_case_can_not():
     assert len(report.cases) == 1
 
 
+def test_an_option_that_is_built_in():
+    """A candidate without the parameter, and a case with the option: it is taken to know it."""
+    rng = np.random.default_rng(0)
+    U, G = rng.standard_normal((1, 2, 4, 4)), rng.uniform(-1, 1, (1, 2, 2, 2))
+    case = Case((U, G), {"align_corners": True})
+    right, wrong = planted.sampler(), planted.sampler("factor of the other convention")
+    assert verify(lambda U, G: right(U, G, True), "grid_sample", cases=[case])
+    report = verify(lambda U, G: wrong(U, G, True), "grid_sample", cases=[case])
+    assert names(report) == {"align-corners-mixed"}
+
+
 # Errors that nothing explains -----------------------------------------------------------------
 
 
@@ -711,6 +736,13 @@ def test_an_error_that_depends_on_an_option():
             "against is 'relu', want 'grid_sample'",
         ),
         ((abs, "grid_sample"), {"form": "partial"}, ValueError, "wrt is None, want 'U', 'x' or"),
+        (
+            (abs, "grid_sample"),
+            {"form": "partial", "wrt": "x", "cases": [(U4, 1.0)]},
+            ValueError,
+            r"cases\[0\] has 2 arguments, want \(U, x, y\)",
+        ),
+        ((abs, "dropout"), {}, ValueError, "abs has no parameter for options that every"),
         (
             (abs, "grid_sample"),
             {"form": "partial", "wrt": ("x", "y")},

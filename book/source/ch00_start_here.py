@@ -118,8 +118,8 @@ plots.sampling_figure(
     x_s.reshape(4, 4),
     y_s.reshape(4, 4),
     target=(1, 1),
-    alt="Pixel (1, 1) of the output is read at the point (2.5, 2.5) of the input, where four pixels "
-    "meet. The sixteen points form a tilted square, of which some lie outside the image.",
+    alt="Pixel (1, 1) of the output is read at the point (2.5, 2.5) of the input, where four "
+    "pixels meet. The sixteen points form a tilted square, of which some lie outside the image.",
 )
 
 # %% [markdown]

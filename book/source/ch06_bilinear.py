@@ -27,7 +27,7 @@ plots.row_figure(
     U[2],
     2.25,
     title="Row 2 of U, read at x = 2.25",
-    alt="The pixels 4, 6, 8, 1 joined by straight lines; at x = 2.25 the line from 8 to 1 is at 6.25.",
+    alt="The pixels 4, 6, 8, 1 joined by straight lines; at 2.25 the line from 8 to 1 is at 6.25.",
 )
 
 # %% [markdown]
@@ -143,7 +143,7 @@ def count(x, y):
 
 
 for x, y in [(2.25, 1.75), (2.5, 2), (2, 2), (-0.5, 1.5), (-0.5, -0.5), (5, 5)]:
-    print(f"point ({x}, {y}): {count(x, y)} pixels count")
+    print(f"point ({x}, {y}), pixels that count: {count(x, y)}")
 
 # %% [markdown]
 # (`eq06_grad_U` is the array of these weights. Chapter 7 shows why it bears that name.)
@@ -174,9 +174,9 @@ assert counts.max() == 4
 # V = (1-a)(1-b)\,U_{n,m} + a(1-b)\,U_{n,m+1} + (1-a)\,b\,U_{n+1,m} + ab\,U_{n+1,m+1}
 # $$
 #
-# `functional/sampler.py` does this for all points of all images at once, and saves half of the
-# multiplications by interpolating along $x$ twice and along $y$ once, as we did. For an image of
-# 28 x 28 pixels the sum of Eq. (5) has 784 terms:
+# `functional/sampler.py` does this for all points of all images at once. It interpolates along $x$
+# twice and along $y$ once, as we did by hand, which takes three multiplications where the four
+# terms take eight. For an image of 28 x 28 pixels the sum of Eq. (5) has 784 terms:
 
 # %%
 print("terms of Eq. (5):", 28 * 28, "  that are not 0: at most", 4, "  ratio:", 28 * 28 / 4)
@@ -204,7 +204,7 @@ print("largest difference is below 1e-12:", np.abs(V - V_loop).max() < 1e-12)
 #
 # Inside of the image the weights of a point add up to 1, so a grey wall stays the same grey.
 # Outside of the image there are no pixels to count, and the sum is smaller: the image fades to
-# black over the last pixel.
+# black within one pixel.
 
 # %%
 for x, y in [(2.25, 1.75), (3, 3), (3.25, 2.25), (3.5, 3.5), (4, 1)]:
@@ -232,8 +232,8 @@ print("on a straight line:   ", np.linspace(8, 5, 5))
 plots.image_surface(
     U,
     title="U between its pixels: straight along x and y, bent along diagonals",
-    alt="A surface through the sixteen pixels. Between four pixels it is a saddle; where two cells meet "
-    "it has a fold.",
+    alt="A surface through the sixteen pixels. Between four pixels it is a saddle; where two "
+    "cells meet it has a fold.",
 )
 
 # %% [markdown]
@@ -296,11 +296,11 @@ check("06.2", bilinear)
 
 # %% [markdown]
 # **Exercise 06.3.** Find a point $(x, y)$ for which the weights of our 4 x 4 image add up to
-# exactly 0.375.
+# exactly 3/8.
 
 
 # %%
-def point_with_sum_0375():
+def point_with_sum_three_eighths():
     """The point as a pair x, y."""
     ### BEGIN SOLUTION
     # Half of a pixel too far right, and a quarter too far up: 0.5 * 0.75.
@@ -309,7 +309,7 @@ def point_with_sum_0375():
 
 
 # %%
-check("06.3", point_with_sum_0375)
+check("06.3", point_with_sum_three_eighths)
 
 # %% [markdown]
 # **Exercise 06.4.** Where an image is a straight ramp, bilinear sampling makes no mistake. Take

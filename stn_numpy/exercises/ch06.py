@@ -140,7 +140,7 @@ def bilinear(answer):
         "add up to 0": lambda: (5, 5),
     },
 )
-def point_with_sum_0375(answer):
+def point_with_sum_three_eighths(answer):
     point = answers.as_array(answer())
     if answers.unlike(point, np.zeros(2)):
         return "It returns something else than a pair; want two numbers, x and y."

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from stn_numpy import checks
 from stn_numpy.verify import candidates
 from stn_numpy.verify.candidates import Candidate, Outcome, Problem
 from stn_numpy.verify.description import describe
@@ -56,8 +57,15 @@ def verify(
     rng = np.random.default_rng(0) if rng is None else rng
     subject = _subject(against, form, cases)
     runner = candidates.checked(candidate, form, wrt, subject)
-    own_cases = cases is not None
-    chosen = _given(cases, subject, options) if own_cases else _usual(subject, runner, options, rng)
+    if cases is None:
+        chosen = _usual(subject, runner, options, rng)
+    else:
+        chosen = _given(cases, subject, form, options)
+    if not chosen:
+        raise ValueError(
+            f"verify: candidate {runner.name} has no parameter for options that every usual case "
+            f"of {subject.name} has; add them, or pass cases or options"
+        )
     if not any(runner.wanted(subject, case) for case in chosen):
         raise ValueError(f"verify: no case has a gradient for wrt={wrt!r}")
     trials = [_try(subject, runner, case, rng) for case in chosen]
@@ -65,9 +73,15 @@ def verify(
 
     extra: list[Trial] = []
     wrong = any(not review.right for review in reviews)
-    if wrong and own_cases and subject.cases and not subject.numeric:
-        # The usual cases tell mistakes apart that look alike on a few.
-        usual = _usual(subject, runner, options, rng)
+    if wrong and cases is not None and subject.cases and not subject.numeric:
+        # The usual cases tell mistakes apart that look alike on a few. What the candidate is not
+        # told, but all given cases agree on, it has built in.
+        built_in = {
+            name: value
+            for name, value in chosen[0].options.items()
+            if not runner.takes(name) and all(c.options.get(name) == value for c in chosen)
+        }
+        usual = _usual(subject, runner, built_in | dict(options or {}), rng)
         extra = [_try(subject, runner, case, rng) for case in usual]
     findings, descriptions = _diagnose(subject, trials, extra, reviews)
     return Report(
@@ -142,7 +156,7 @@ def _subject(against: str | Callable, form: str, cases) -> Subject:
     return own_subject(against, first)
 
 
-def _given(cases, subject: Subject, options) -> list[Case]:
+def _given(cases, subject: Subject, form: str, options) -> list[Case]:
     chosen = []
     for i, case in enumerate(cases):
         if not isinstance(case, (Case, tuple, list)):
@@ -151,11 +165,12 @@ def _given(cases, subject: Subject, options) -> list[Case]:
             )
         if not isinstance(case, Case):
             case = Case(tuple(case))
-        args = tuple(
-            np.float64(arg) if isinstance(arg, float) and name in subject.with_gradient else arg
-            for name, arg in zip(subject.inputs, case.args)
-        )
-        args += tuple(case.args[len(args) :])
+        args = tuple(case.args)
+        if form == "partial":
+            if len(args) != 3:
+                raise ValueError(f"verify: cases[{i}] has {len(args)} arguments, want (U, x, y)")
+            args = checks.array("verify", f"cases[{i}], U", args[0], "(H, W)"), *args[1:]
+            args = tuple(np.asarray(arg, dtype=float)[()] for arg in args)
         case = Case(args, {**case.options, **(options or {})}, case.label)
         dtypes = {subject.argument(case, name).dtype for name in subject.gradients_of(case)}
         if not dtypes:
@@ -174,8 +189,11 @@ def _given(cases, subject: Subject, options) -> list[Case]:
 def _usual(subject: Subject, runner: Candidate, options, rng) -> list[Case]:
     """The usual cases, without those that use options the candidate can not be told."""
     fixed = dict(options or {})
+    usual = subject.cases(rng)
+    # Where a case is about an option, and another value of it is fixed, its point is lost.
+    fitting = [c for c in usual if all(c.options.get(k, v) == v for k, v in fixed.items())]
     chosen = []
-    for case in subject.cases(rng):
+    for case in fitting or usual:
         told = {
             name: value
             for name, value in case.options.items()

@@ -38,6 +38,7 @@ def _grid_sample(rng: Rng) -> list[Case]:
         (2, 3, 4, 5, (3, 6), False),
         (3, 2, 5, 3, (4, 2), False),
         (2, 3, 3, 6, (4, 5), True),
+        (3, 1, 4, 2, (2, 3), True),
     ):
         U = rng.standard_normal((N, C, H, W))
         pixel = _between(rng, (N, *size_out), (-3, -3), (W + 2, H + 2))
@@ -57,9 +58,13 @@ def _grid_sample(rng: Rng) -> list[Case]:
 
 def _spatial_transformer(rng: Rng) -> list[Case]:
     cases = []
-    for N, C, H, W, aligned in ((2, 3, 4, 5, False), (3, 2, 5, 3, False), (2, 2, 3, 6, True)):
+    for N, C, H, W, scale, aligned in (
+        (2, 3, 4, 5, 1.0, False),
+        (3, 2, 5, 3, 0.4, False),  # a close look: every pixel in sight is read several times
+        (2, 2, 3, 6, 1.0, True),
+    ):
         U = rng.standard_normal((N, C, H, W))
-        theta = np.array([[0.9, 0.4, 0.1], [-0.3, 1.1, -0.2]])
+        theta = scale * np.array([[0.9, 0.4, 0.1], [-0.3, 1.1, -0.2]])
         theta = theta + 0.1 * rng.standard_normal((N, 2, 3))
         cases.append(Case((U, theta), {"align_corners": aligned}, "a turn, a stretch and a shift"))
     cases.append(Case((U, theta), {"size": (2, 2, 4, 5)}, "another size of the output"))

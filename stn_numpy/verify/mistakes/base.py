@@ -7,6 +7,7 @@ import numpy as np
 
 AFFINE = "chapter 2, Affine geometry"
 COORDINATES = "chapter 4, Coordinates"
+KERNELS = "chapter 5, Kernels"
 BILINEAR = "chapter 6, Bilinear sampling"
 IMAGE = "chapter 7, Backward I: the image"
 GRID = "chapter 8, Backward II: the grid"

@@ -388,12 +388,17 @@ def wrong_transformer(made, name, dV, U, theta, size=None, align_corners=False, 
     return wrong_affine(made, "theta", dG, theta, size, align_corners, units)
 
 
+# Mistakes of a sampler that is not bilinear, or whose padding is not zeros.
+OTHER_MODES = {"as zeros", "slope kept", "half to even", "floor"}
+
+
 def _transformer_mistakes() -> list[Mistake]:
     """Those of the sampler, with a wrong gradient of the grid now one of theta, and of the grid."""
     rename = {"input": "U", "grid": "theta", "output": "output"}
     found = [
         Mistake(m.key, m.name, m.words, m.chapter, tuple(rename[t] for t in m.touches), m.group)
         for m in SAMPLER_MISTAKES
+        if m.key not in OTHER_MODES
     ]
     return found + [
         Mistake(
@@ -476,6 +481,7 @@ def _point_mistakes() -> list[Mistake]:
         )
         for m in SAMPLER_MISTAKES
         if m.group not in not_here
+        and m.key not in OTHER_MODES
         and not m.key.startswith("last write")
         and m.key not in ("mean of hits", "slope of other axis")  # the latter is "stored (y, x)"
     ]

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stn_numpy.functional.kernels import KERNELS
+from stn_numpy.functional.kernels import KERNELS as BY_NAME
+from stn_numpy.functional.kernels import Nearest
 from stn_numpy.verify.mistakes.base import (
     BILINEAR,
     COORDINATES,
     GRID,
     IMAGE,
+    KERNELS,
     Family,
     Mistake,
     factor,
@@ -318,6 +320,21 @@ MISTAKES = [
         ),
     ),
     *several(
+        KERNELS,
+        ("output", "input"),
+        "rounding",
+        (
+            "half to even",
+            "rounding-half-to-even",
+            "halves are rounded to even; Eq. (4) rounds them up",
+        ),
+        (
+            "floor",
+            "floor-for-round",
+            "the nearest pixel is taken by floor(x); it is floor(x + 0.5)",
+        ),
+    ),
+    *several(
         GRID,
         G,
         "channels",
@@ -391,7 +408,7 @@ def wrong_sampler(
     """
     (N, C, H, W), (_, H_out, W_out, _) = input.shape, grid.shape
     P = H_out * W_out
-    kernel = KERNELS[mode] if isinstance(mode, str) else mode
+    kernel = BY_NAME[mode] if isinstance(mode, str) else mode
     points = grid.reshape(N, P, 2)
     x, y = points[..., 0], points[..., 1]
     if "read (y, x)" in made:
@@ -489,6 +506,9 @@ def _axis(g, size, other_size, size_out, kernel, padding_mode, align_corners, un
     index = first + np.arange(-r, r + 1)
     d = x[..., None] - index
     weight, slope = kernel.weights(d), _slopes(kernel, d, made)
+    if isinstance(kernel, Nearest) and made & {"half to even", "floor"}:
+        nearest = np.rint(x) if "half to even" in made else np.floor(x)
+        weight = (index == nearest[..., None]).astype(x.dtype)
     if "ceil" in made:
         on_lattice = (x == np.floor(x))[..., None]
         weight, slope = np.where(on_lattice, 0, weight), np.where(on_lattice, 0, slope)
