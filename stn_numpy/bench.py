@@ -16,6 +16,9 @@ Memory: PyTorch has contiguous NCHW. Ours is what a training step really sees: b
 `data.batches` makes them, and for single operations what the layer before hands over, the batch
 last in memory and one such array for each worker. Gradients arrive in the memory order of outputs.
 
+Freed memory: our workers tell the C library to keep it. That holds for the whole process, so here
+PyTorch, too, is spared the page faults that it has elsewhere.
+
 `--profile` takes the training step of the paper's ST-CNN apart instead, and needs no PyTorch.
 """
 
@@ -25,12 +28,13 @@ import json
 import math
 import platform
 import statistics
+import threading
 import time
 import tracemalloc
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -169,7 +173,8 @@ with something else; threads that wait for each other suffer most from that.
 Both computed the same: outputs, gradients and updated weights agreed.
 Training step: zero_grad, forward, cross-entropy, backward, SGD with momentum; dropout off.
 Single operations: on our side each worker has its part of the batch, with the batch last in memory,
-as it is between the layers of a network; PyTorch has contiguous NCHW. All inputs get a gradient."""
+as it is between the layers of a network; PyTorch has contiguous NCHW. All inputs get a gradient.
+Our workers let the C library keep freed memory; in this process PyTorch is faster for it, too."""
 
 
 def format_header(width: int) -> str:
@@ -594,7 +599,8 @@ class Operation:
     name: str
     input: tuple[int, ...]  # shape
     flops: list[int]  # of its matrix products, 0 where it has none
-    seconds: list[float]
+    alone: list[float]  # seconds of one worker that has the machine to itself
+    at_once: list[float]  # seconds of one worker while all others do the same
 
 
 @dataclass(frozen=True)
@@ -603,11 +609,13 @@ class Profile:
 
     workers: int
     images: tuple[int, int]  # of the whole batch, of one worker
-    operations: list[Operation]  # of one worker, alone on the machine
-    alone: float  # zero_grad, forward and backward of one worker, alone on the machine
-    step: float  # the whole step, all workers at once
+    operations: list[Operation]  # of one worker, in order
+    alone: float  # forward and backward of one worker that has the machine to itself
+    at_once: float  # the same for all workers at once
+    step: float  # the whole step: with the batch split, gradients added and weights moved
     peak: float  # floating-point operations a second of a large float32 product, one thread
     memory: int  # bytes that Python and NumPy held at most during two steps, network included
+    waiting: float  # for this part of the time, threads of ours waited for a core
 
     def as_dict(self) -> dict[str, Any]:
         return {**vars(self), "operations": [vars(operation) for operation in self.operations]}
@@ -618,66 +626,82 @@ def take_apart(workers: int, repeats: int, batch: int = 256, **model: Any) -> Pr
     model = model or ST_CNN
     memory = peak_memory(workers, batch, model)
     net, x, y = network(batch, **model)
+    parts, targets = list(shards(x, workers)), np.array_split(y, workers)
+    start, waited = time.perf_counter(), _waited()
     with our_step(net, x, y, workers) as step:
-        whole = [_seconds(step, 1) for _ in range(WARM_UP + repeats)][WARM_UP:]
-    part = next(shards(x, workers))
-    with Workers(net, 1):  # one BLAS thread
-        steps = [one_worker(net, part, y[: len(part)]) for _ in range(WARM_UP + repeats)][WARM_UP:]
+        steps = [_seconds(step, 1) for _ in range(WARM_UP + repeats)][WARM_UP:]
+    with Workers(net, workers) as pool:
+        alone, seconds_alone = observe(pool, parts[:1], targets[:1], repeats)
+        at_once, seconds_at_once = observe(pool, parts, targets, repeats)
         peak = matmul_peak()
-    operations = steps[0][0]
-    for operation, *again in zip(operations, *(others for others, _ in steps[1:])):
-        seconds = zip(operation.seconds, *(other.seconds for other in again))
-        operation.seconds = [statistics.median(times) for times in seconds]
     return Profile(
-        workers,
-        (batch, len(part)),
-        operations,
-        statistics.median(seconds for _, seconds in steps),
-        statistics.median(whole),
-        peak,
-        memory,
+        workers=workers,
+        images=(batch, len(parts[0])),
+        operations=[replace(a, at_once=b.alone) for a, b in zip(alone, at_once)],
+        alone=seconds_alone,
+        at_once=seconds_at_once,
+        step=statistics.median(steps),
+        peak=peak,
+        memory=memory,
+        waiting=(_waited() - waited) / (time.perf_counter() - start),
     )
 
 
-def one_worker(net: nn.Module, x: np.ndarray, y: np.ndarray) -> tuple[list[Operation], float]:
-    """Forward and backward of one worker: its operations in order, and the seconds of all."""
-    names = {id(p): name.rpartition(".")[0] for name, p in net.named_parameters()}
-    with watched(names) as operations:
-        start = time.perf_counter()
-        net.zero_grad()
-        F.cross_entropy(net(x), y).backward()
-        return operations, time.perf_counter() - start
+def observe(
+    pool: Workers, parts: list[np.ndarray], targets: list[np.ndarray], repeats: int
+) -> tuple[list[Operation], float]:
+    """Forward and backward of a worker for each part: the first one's operations; all seconds.
+
+    The seconds of each operation (in `alone`) and of the whole are medians.
+    """
+
+    def work(replica: nn.Module, x: np.ndarray, y: np.ndarray) -> None:
+        replica.zero_grad()
+        F.cross_entropy(replica(x), y).backward()
+
+    runs, seconds = [], []
+    for _ in range(WARM_UP + repeats):
+        with watched(pool.model) as operations:
+            seconds.append(_seconds(lambda: pool.map(work, parts, targets), 1))
+        runs.append(operations)
+    same = zip(*runs[WARM_UP:])
+    return [
+        replace(times[0], alone=np.median([t.alone for t in times], axis=0).tolist())
+        for times in same
+    ], statistics.median(seconds[WARM_UP:])
 
 
 @contextlib.contextmanager
-def watched(names: dict[int, str]) -> Iterator[list[Operation]]:
-    """Inside, operations that modules call are timed and added to the list, in order.
+def watched(net: nn.Module) -> Iterator[list[Operation]]:
+    """Inside, operations that modules call in this thread are timed, and added to the list.
 
-    names: what an operation with a certain parameter is called, by the parameter's id.
+    Operations with a parameter of `net` bear the name of its layer.
     """
+    layers = {id(p): name.rpartition(".")[0] for name, p in net.named_parameters()}
     operations: list[Operation] = []
     plain = {name: getattr(F, name) for name in F.__all__}
     try:
         for name, function in plain.items():  # modules look them up there at every call
-            setattr(F, name, _timed(function, operations, names))
+            setattr(F, name, _timed(function, operations, layers))
         yield operations
     finally:
         for name, function in plain.items():
             setattr(F, name, function)
 
 
-def _timed(function: Callable, operations: list[Operation], names: dict[int, str]) -> Callable:
+def _timed(function: Callable, operations: list[Operation], layers: dict[int, str]) -> Callable:
     """The same function; each call adds an Operation, whose backward is timed in its turn."""
+    thread = threading.get_ident()
 
     def forward(*args: Any, **kwargs: Any) -> Tensor:
+        if threading.get_ident() != thread:
+            return function(*args, **kwargs)
         start = time.perf_counter()
         y = function(*args, **kwargs)
-        seconds = time.perf_counter() - start
-        owner = [names[id(arg)] for arg in args if id(arg) in names][:1]
-        flops = _flops(function.__name__, args, y)
-        operation = Operation(" ".join([function.__name__, *owner]), np.shape(args[0]), flops, [])
-        operation.seconds += [seconds, 0.0]
-        operations.append(operation)
+        seconds = [time.perf_counter() - start, 0.0]
+        layer = [layers[id(arg)] for arg in args if id(arg) in layers][:1]
+        name, shape = " ".join([function.__name__, *layer]), np.shape(args[0])
+        operations.append(Operation(name, shape, _flops(function.__name__, args, y), seconds, []))
         node = y._node
         if node is not None:
             inner, wants = node.backward, _takes_needs(node.backward)
@@ -685,7 +709,7 @@ def _timed(function: Callable, operations: list[Operation], names: dict[int, str
             def backward(dy: np.ndarray, needs: list[bool]) -> Any:
                 start = time.perf_counter()
                 gradients = inner(dy, needs) if wants else inner(dy)
-                operation.seconds[1] = time.perf_counter() - start
+                seconds[1] = time.perf_counter() - start
                 return gradients
 
             node.backward = backward
@@ -720,7 +744,8 @@ def peak_memory(workers: int, batch: int, model: dict[str, Any]) -> int:
     try:
         before, _ = tracemalloc.get_traced_memory()
         with our_step(*network(batch, **model), workers) as step:
-            step(), step()
+            step()
+            step()
         return tracemalloc.get_traced_memory()[1] - before
     finally:
         tracemalloc.stop()
@@ -729,44 +754,48 @@ def peak_memory(workers: int, batch: int, model: dict[str, Any]) -> int:
 def format_profile(profile: Profile) -> str:
     """The profile as a table and a few lines."""
     whole, one = profile.images
-    width = max(len(operation.name) for operation in profile.operations)
-    lines = [
-        f"One worker, {one} of {whole} images, alone on the machine (milliseconds; GFLOP/s of "
-        "matrix products)\n",
-        f"{'operation':{width}}  {'input':>16}  forward  backward   share   GFLOP/s forward, "
-        "backward",
-    ]
-    for operation in profile.operations:
-        shape = "x".join(map(str, operation.input))
-        forward, backward = operation.seconds
-        lines.append(
-            f"{operation.name:{width}}  {shape:>16}  {1e3 * forward:7.2f}  {1e3 * backward:8.2f}  "
-            f"{(forward + backward) / profile.alone:6.1%}"
-            + (f"   {_rates(operation)}" if operation.flops[0] else "")
+    operations = profile.operations
+    width = max(len(operation.name) for operation in operations)
+    forward, backward = (sum(o.alone[i] for o in operations) for i in range(2))
+    at_once = sum(sum(o.at_once) for o in operations)
+    flops = sum(sum(o.flops) for o in operations)
+    in_products = sum(sum(o.alone) for o in operations if o.flops[0])
+
+    def line(name: str, shape: str, times: list[float], at_once: float, rates: str = "") -> str:
+        ms = [f"{1e3 * seconds:8.2f}" for seconds in times]
+        share = sum(times) / profile.alone
+        return (
+            f"{name:{width}}  {shape:>13}  {''.join(ms):>16}  {share:6.1%}  {1e3 * at_once:7.2f}"
+            f"{rates}"
         )
-    known = [sum(o.seconds[i] for o in profile.operations) for i in range(2)]
-    rest = profile.alone - sum(known)
-    flops = sum(sum(operation.flops) for operation in profile.operations)
-    products = sum(sum(o.seconds) for o in profile.operations if o.flops[0])
-    lines += [
-        f"{'sum of operations':{width}}  {'':16}  {1e3 * known[0]:7.2f}  {1e3 * known[1]:8.2f}  "
-        f"{sum(known) / profile.alone:6.1%}",
-        f"{'tape and modules':{width}}  {'':16}  {1e3 * rest:17.2f}  {rest / profile.alone:6.1%}",
+
+    lines = [
+        f"One worker with {one} of {whole} images. at once: while the other workers do the same.",
+        "GFLOP/s: of the matrix products, in the time of the whole operation; forward, backward.",
         "",
-        f"one worker, {one} images, alone        {1e3 * profile.alone:8.2f} ms",
-        f"whole step, {whole} images, {profile.workers} at once  {1e3 * profile.step:8.2f} ms  "
-        "(with the batch split, gradients added, SGD; workers wait for each other's",
-        f"{'':46}Python and share the memory bus)",
-        f"matrix products                   {flops / 1e9:9.2f} GFLOP for one worker, "
-        f"{flops / products / 1e9:.0f} GFLOP/s with their im2col and bias",
-        f"peak of a 1024^3 float32 product  {profile.peak / 1e9:9.0f} GFLOP/s on one thread: "
-        f"the products alone need {1e3 * flops / profile.peak:.1f} ms",
-        f"memory of a step at most          {profile.memory / 1e6:9.0f} MB above the imports "
+        f"{'milliseconds':{width}}  {'input':>13}   forward backward   share  at once   GFLOP/s",
+    ]
+    for o in operations:
+        rates = [f / s / 1e9 if s else 0 for f, s in zip(o.flops, o.alone)]
+        rates = f"{rates[0]:6.0f}{rates[1]:4.0f}" if o.flops[0] else ""
+        lines.append(line(o.name, "x".join(map(str, o.input)), o.alone, sum(o.at_once), rates))
+    rest = profile.alone - forward - backward
+    lines += [
+        line("sum", "", [forward, backward], at_once),
+        line("tape, modules, checks", "", [rest], profile.at_once - at_once),
+        "",
+        f"{1e3 * profile.alone:8.1f} ms   one worker, {one} images, alone on the machine",
+        f"{1e3 * profile.at_once:8.1f} ms   {profile.workers} workers at once, {one} images each: "
+        "they wait for each other's Python",
+        f"{1e3 * profile.step:8.1f} ms   the whole step: also splits the batch, adds gradients, "
+        "moves the weights",
+        f"{1e3 * flops / profile.peak:8.1f} ms   would be enough for the matrix products of one "
+        f"worker ({flops / 1e9:.2f} GFLOP) at the peak of",
+        f"{profile.peak / 1e9:8.0f} GFLOP/s, that of a 1024^3 float32 product on one thread; "
+        f"its conv2d and linear reach {flops / in_products / 1e9:.0f}",
+        f"{profile.memory / 1e6:8.0f} MB   at most in use during a step, without the imports "
         f"(budget: {MEMORY_BUDGET / 1e6:.0f} MB)",
     ]
+    if profile.waiting > WAITING:
+        lines.append("\nThe machine was busy with something else: do not believe these times.")
     return "\n".join(lines)
-
-
-def _rates(operation: Operation) -> str:
-    rates = [f / s / 1e9 if s else 0 for f, s in zip(operation.flops, operation.seconds)]
-    return f"{rates[0]:15.0f}, {rates[1]:8.0f}"

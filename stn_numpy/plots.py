@@ -608,3 +608,163 @@ def save(figure: "Figure", path) -> None:
 
     with atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=120)
+
+
+# Curves, matrices, arrows -----------------------------------------------------------------------
+
+
+def curves_figure(
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    title: str = "",
+    xlabel: str = "",
+    ylabel: str = "",
+    points: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
+    jump: float = np.inf,
+    alt: str = "",
+) -> "Figure":
+    """Curves (x, y) by their names, and points (x, y) by theirs.
+
+    jump: where y changes by more from one x to the next, the curve is broken, not drawn upright.
+    """
+    figure = new_figure(6.6, 3.6, alt or title)
+    axes = figure.subplots()
+    for (name, (x, y)), (color, line) in zip(curves.items(), _LINES):
+        x, y = np.asarray(x, float), np.asarray(y, float)
+        jumps = np.abs(np.diff(y, prepend=y[:1])) > jump
+        axes.plot(x, np.where(jumps, np.nan, y), line, color=color, label=name)
+    for (name, (x, y)), (color, marker) in zip((points or {}).items(), _cycle()):
+        axes.plot(x, y, marker, color=color, markersize=7, markeredgecolor="white", label=name)
+    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def tangents_figure(
+    row: np.ndarray, slopes: Mapping[str, np.ndarray], title: str = "", alt: str = ""
+) -> "Figure":
+    """A row of pixels joined by straight lines, and what is called its slope at every pixel.
+
+    row (W,); slopes: by their names, (W,) each. A name that begins with "left" or "right" is drawn
+    on that side of the pixel alone, any other on both.
+    """
+    W = len(row)
+    figure = new_figure(7.0, 4.0, alt or title)
+    axes = figure.subplots()
+    columns = np.arange(W)
+    x = np.arange(-1, W + 1)
+    axes.plot(x, np.pad(row, 1), "-", color="#BBBBBB", linewidth=1.5, zorder=1)
+    styles = ((BLUE, "-", 3.5), (SKY, "-", 3.5), (GREEN, "--", 1.8), (RED, "-.", 1.8))
+    for (name, values), (color, line, width) in zip(slopes.items(), styles):
+        before, after = (-0.32, 0.0) if name.startswith("left") else (-0.32, 0.32)
+        before = 0.0 if name.startswith("right") else before
+        for m in columns:
+            ends = np.array([before, after])
+            label = name if m == 0 else None
+            axes.plot(m + ends, row[m] + values[m] * ends, line, color=color, lw=width, label=label)
+    axes.plot(columns, row, "s", color="black", markersize=6, label="pixels")
+    axes.set(title=title, xlabel="x (pixels)", ylabel="V", xticks=columns, xlim=(-0.6, W - 0.4))
+    axes.legend(fontsize=8, loc="lower left")
+    return figure
+
+
+def matrix_figure(
+    matrix: np.ndarray,
+    title: str = "",
+    xlabel: str = "",
+    ylabel: str = "",
+    every: int = 4,
+    alt: str = "",
+) -> "Figure":
+    """A matrix, 0 white and large values dark, with a line after `every` rows and columns."""
+    rows, columns = matrix.shape
+    figure = new_figure(0.26 * columns + 2.0, 0.26 * rows + 1.1, alt or title)
+    axes = figure.subplots()
+    image = axes.imshow(matrix, cmap="cividis_r", vmin=0)
+    for i in np.arange(every, rows, every) - 0.5:
+        axes.axhline(i, color="#999999", linewidth=0.7)
+    for j in np.arange(every, columns, every) - 0.5:
+        axes.axvline(j, color="#999999", linewidth=0.7)
+    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    axes.set(xticks=range(0, columns, every), yticks=range(0, rows, every))
+    figure.colorbar(image, ax=axes, label="weight", shrink=0.9)
+    return figure
+
+
+def backward_figure(
+    dV: np.ndarray,
+    x_s: np.ndarray,
+    y_s: np.ndarray,
+    dU: np.ndarray,
+    title: str = "Each pixel of the output sends its gradient to the pixels it was read from",
+    alt: str = "",
+) -> "Figure":
+    """Left the gradient at the output, right that of the input, with the points that were read.
+
+    dV, x_s, y_s (H', W'), points in pixels; dU (H, W).
+    """
+    H, W = dU.shape
+    outside = [-x_s.min(), x_s.max() - (W - 1), -y_s.min(), y_s.max() - (H - 1)]
+    margin = max(0.0, 0.3 + float(np.max(outside)) - 0.5)
+    figure = new_figure(8.6, 4.5, alt or title)
+    figure.suptitle(title)
+    left, right = figure.subplots(1, 2)
+    draw_heat(left, dV, "dL/dV, from above", margin=margin)
+    draw_heat(right, dU, "dL/dU, and the points", ".3g", margin)
+    right.plot(x_s.ravel(), y_s.ravel(), "o", color=RED, markersize=4, markeredgecolor="white")
+    return figure
+
+
+def arrows_figure(
+    U: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    dx: np.ndarray,
+    dy: np.ndarray,
+    scale: float = 0.15,
+    title: str = "",
+    alt: str = "",
+) -> "Figure":
+    """Points (x, y) on an image, each with its gradient (dx, dy), `scale` pixels for each unit."""
+    H, W = U.shape
+    ends = [-x, x - (W - 1), -y, y - (H - 1)]
+    ends += [-(x + scale * dx), x + scale * dx - (W - 1)]
+    ends += [-(y + scale * dy), y + scale * dy - (H - 1)]
+    margin = max(0.0, 0.3 + float(np.max(ends)) - 0.5)
+    figure = new_figure(5.4, 4.9, alt or title)
+    axes = figure.subplots()
+    draw_pixels(axes, U, title, margin=margin)
+    for point in zip(x, y, dx, dy):
+        draw_arrow(axes, *map(float, point), scale=scale)
+    axes.plot(x, y, "o", color=RED, markersize=5, markeredgecolor="white")
+    return figure
+
+
+def bars_figure(
+    groups: Mapping[str, Mapping[str, float]],
+    title: str = "",
+    ylabel: str = "",
+    alt: str = "",
+) -> "Figure":
+    """Groups of bars, each bar with its number: {group: {bar: value}}, the same bars in all."""
+    figure = new_figure(1.4 + 1.6 * len(groups), 3.6, alt or title)
+    axes = figure.subplots()
+    names = list(next(iter(groups.values())))
+    width = 0.8 / len(names)
+    for i, (name, (color, hatch)) in enumerate(zip(names, _FILLS)):
+        x = np.arange(len(groups)) + (i - (len(names) - 1) / 2) * width
+        heights = [bars[name] for bars in groups.values()]
+        axes.bar(x, heights, 0.9 * width, color=color, hatch=hatch, edgecolor="white", label=name)
+        for place, height in zip(x, heights):
+            axes.annotate(
+                f"{height:g}", (place, height), (0, 2), textcoords="offset points", ha="center"
+            )
+    axes.set(title=title, ylabel=ylabel, xticks=range(len(groups)))
+    axes.set_xticklabels(list(groups))
+    axes.margins(y=0.15)
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+_LINES = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), (RED, ":"), (PURPLE, (0, (5, 1, 1, 1))))
+_FILLS = ((BLUE, ""), (SKY, "//"), (GREEN, ".."), (RED, "xx"), (PURPLE, "--"))

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import json
 import sys
+import threading
 from functools import partial
 
 import numpy as np
@@ -264,10 +265,12 @@ def test_the_profile_has_every_operation_in_order(profile):
     assert by_name["linear classifier"].flops == [2 * 3 * 8 * 10, 4 * 3 * 8 * 10]
 
 
-def test_the_times_of_a_profile_add_up(profile):
-    assert all(operation.seconds[0] > 0 for operation in profile.operations)
-    assert [o.name for o in profile.operations if o.seconds[1] == 0] == ["avg_pool2d"]
-    assert profile.alone > 0 and profile.step > 0 and profile.peak > 0
+def test_the_times_of_a_profile(profile):
+    for operation in profile.operations:
+        has_backward = operation.name != "avg_pool2d"  # of the images, which need no gradient
+        for forward, backward in (operation.alone, operation.at_once):
+            assert forward > 0 and (backward > 0) == has_backward
+    assert min(profile.alone, profile.at_once, profile.step, profile.peak) > 0
     images = 5 * 28 * 28 * 4
     assert images < profile.memory < bench.MEMORY_BUDGET
 
@@ -276,25 +279,56 @@ def test_the_profile_is_printed_and_written(profile, monkeypatch, capsys, tmp_pa
     monkeypatch.setattr(bench, "take_apart", lambda workers, repeats: profile)
     monkeypatch.setitem(sys.modules, "torch", None)  # it needs none
     assert bench.run(arguments("--profile", "--json", str(tmp_path / "p.json"))) == 0
-    lines = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr().out
     for operation in profile.operations:
-        assert any(line.startswith(operation.name) for line in lines)
-    assert any("GFLOP/s on one thread" in line for line in lines)
-    assert any("budget: 300 MB" in line for line in lines)
+        assert f"\n{operation.name} " in printed
+    assert "float32 product on one thread" in printed and "budget: 300 MB" in printed
     written = json.loads((tmp_path / "p.json").read_text())["profile"]
-    assert written["operations"][1]["seconds"] == profile.operations[1].seconds
+    assert written["operations"][1]["alone"] == profile.operations[1].alone
+
+
+def test_a_printed_profile_adds_up():
+    operations = [
+        bench.Operation(
+            "conv2d conv1", (3, 1, 28, 28), [20_000_000, 40_000_000], [1e-3, 2e-3], [2e-3] * 2
+        ),
+        bench.Operation("relu", (3, 2, 20, 20), [0, 0], [5e-4, 5e-4], [1e-3, 1e-3]),
+    ]
+    profile = bench.Profile(2, (6, 3), operations, 5e-3, 7e-3, 8e-3, 1e11, 12_000_000, 0.5)
+    lines = bench.format_profile(profile).splitlines()
+    rows = {line.split("  ")[0]: line.split()[-7:] for line in lines}
+    assert rows["conv2d conv1"] == ["3x1x28x28", "1.00", "2.00", "60.0%", "4.00", "20", "20"]
+    assert rows["relu"][-5:] == ["3x2x20x20", "0.50", "0.50", "20.0%", "2.00"][-5:]
+    assert rows["sum"][-4:] == ["1.50", "2.50", "80.0%", "6.00"]
+    assert rows["tape, modules, checks"][-3:] == ["1.00", "20.0%", "1.00"]
+    assert "do not believe" in lines[-1]
+    quiet = bench.format_profile(bench.replace(profile, waiting=0.0))
+    assert "do not believe" not in quiet
 
 
 def test_watching_changes_no_gradient_and_leaves_nothing_behind():
     net, x, y = bench.network(4, **TINY)
-    before = {name: getattr(F, name) for name in F.__all__}
-    bench.one_worker(net, x, y)
-    watched = [parameter.grad for parameter in net.parameters()]
-    assert {name: getattr(F, name) for name in F.__all__} == before
-    net.zero_grad()
-    F.cross_entropy(net(x), y).backward()
-    for parameter, gradient in zip(net.parameters(), watched):
-        np.testing.assert_array_equal(parameter.grad, gradient)
-    with contextlib.suppress(ValueError), bench.watched({}):
+    functions = {name: getattr(F, name) for name in F.__all__}
+
+    def gradients() -> list[np.ndarray]:
+        net.zero_grad()
+        F.cross_entropy(net(x), y).backward()
+        return [parameter.grad for parameter in net.parameters()]
+
+    with bench.watched(net) as operations:
+        watched = gradients()
+    assert operations and {name: getattr(F, name) for name in F.__all__} == functions
+    for a, b in zip(watched, gradients()):
+        np.testing.assert_array_equal(a, b)
+    with contextlib.suppress(ValueError), bench.watched(net):
         F.conv2d(np.zeros(3), np.zeros(3))
-    assert {name: getattr(F, name) for name in F.__all__} == before
+    assert {name: getattr(F, name) for name in F.__all__} == functions
+
+
+def test_watching_looks_at_its_own_thread_only():
+    net, x, _ = bench.network(4, **TINY)
+    with bench.watched(net) as operations:
+        other = threading.Thread(target=net, args=(x,))
+        other.start()
+        other.join()
+    assert operations == []

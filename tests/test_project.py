@@ -85,7 +85,7 @@ ORDER = [
     "functional.normalization functional.dropout functional.grid functional.sampler functional",
     "nn transforms spatial_transformer models optim parallel",
     "data.dataset data.idx data.digits data.mnist data.distortions data.batches data",
-    "checkpoint training",
+    "notebook plots checkpoint training reference op_table",
 ]
 
 

@@ -593,11 +593,11 @@ def test_advice_keeps_the_expected_numbers_to_itself():
 
 
 def test_explanations_that_can_not_be_told_apart_are_all_named():
-    """One image, one channel: the mean over either is no mistake; over the only ... two points."""
-    softmax_of_one_row = planted.elementwise(
+    """A softmax whose gradient is zero, or is always that of the sum of its outputs: the same."""
+    softmax = planted.elementwise(
         lambda x: np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True), lambda x, y, dy: 0 * dy
     )
-    report = verify(softmax_of_one_row, "softmax")
+    report = verify(softmax, "softmax")
     assert names(report) == {"zero-gradient", "cotangent-ignored"}
     assert {finding.alternative for finding in report.diagnosis} == {1, 2}
     assert "either:" in str(report) and "or:" in str(report)
@@ -611,6 +611,26 @@ def test_usual_cases_tell_apart_what_a_given_case_can_not():
     assert names(report) == {"mean-instead-of-sum"}
     assert "over the channels" in str(report)
     assert len(report.cases) == 1
+
+
+def test_mistakes_in_float32():
+    rng = np.random.default_rng(0)
+    U = rng.standard_normal((2, 3, 4, 5)).astype(np.float32)
+    G = rng.uniform(-1, 1, (2, 3, 3, 2)).astype(np.float32)
+
+    def minus(dV, U, G):
+        dU, dG = backward_of("grid_sample")(dV, U, G)
+        return dU, -dG
+
+    def promoted(dV, U, G):
+        dU, dG = backward_of("grid_sample")(dV, U, G)
+        return dU, dG.astype(float)
+
+    report = verify(minus, "grid_sample", form="backward", cases=[(U, G)])
+    assert names(report) == {"sign"}
+    report = verify(promoted, "grid_sample", form="backward", cases=[(U, G)])
+    assert names(report) == {"wrong-dtype"}
+    assert "the dtype is float64; it should be float32" in str(report)
 
 
 def test_an_option_that_is_built_in():
