@@ -123,41 +123,46 @@ def bilinear_sample(U, G, kernel, padding_mode, align_corners):
     # Its a or b stays NaN, and so its output is NaN.
     i, j = (np.fmax(corner, -2).astype(np.intp) + 2 for corner in (y0, x0))
     row = (W + 4) * N
-    corner = (i * row + j * N + np.arange(N)).ravel()
-    shape = (C, *G.shape[1:])
+    corner = i * row + j * N + np.arange(N)
+    a, b, corner = (array.ravel() for array in (a, b, corner))
 
-    def interpolate():
+    def interpolate(channel):
+        """One channel between its four pixels: above, and what comes to it on the way down."""
         v00, v01, v10, v11 = (
-            _gather(framed, corner, shape, offset) for offset in (0, N, row, row + N)
+            channel[offset:].take(corner, mode="clip") for offset in (0, N, row, row + N)
         )
         along_top, along_bottom = v01 - v00, v11 - v10
         top = v00 + a * along_top
         down = v10 + a * along_bottom - top
         return top, down, along_top, along_bottom
 
-    top, down, *_ = interpolate()
-    V = top + b * down
+    # One channel after the other: what is made on the way stays in the processor's cache.
+    V = np.empty((C, corner.size), U.dtype)
+    for channel, out in zip(framed, V):
+        top, down, *_ = interpolate(channel)
+        np.add(top, b * down, out=out)
 
     def backward(dV, needs):
-        dU = dG = None
-        if needs[0]:  # Eq. (6): dV/dU is the weight, and a pixel read n times gets a sum of n
-            dframed = np.zeros_like(framed)
-            lower = dV * b
-            upper = dV - lower
-            for offset, part in ((0, upper), (row, lower)):
-                part_right = part * a
-                _scatter(dframed, corner, part - part_right, offset)
-                _scatter(dframed, corner, part_right, offset + N)
-            dU = crop(dframed.reshape(C, H + 4, W + 4, N), (2, 2))
-        if needs[1]:  # Eq. (7): the slope along x between the two rows, the slope along y
-            _, down, along_top, along_bottom = interpolate()
-            along_x = along_top + b * (along_bottom - along_top)
-            dG = np.empty_like(G)
-            np.multiply((dV * along_x).sum(axis=0), x_per_g, out=dG[0])
-            np.multiply((dV * down).sum(axis=0), y_per_g, out=dG[1])
+        dV = dV.reshape(C, -1)
+        dframed = np.zeros_like(framed) if needs[0] else None
+        dx, dy = np.zeros((2, corner.size), U.dtype)
+        for c in range(C):
+            if needs[0]:  # Eq. (6): dV/dU is the weight; a pixel read n times gets a sum of n
+                lower = dV[c] * b
+                upper = dV[c] - lower
+                for offset, part in ((0, upper), (row, lower)):
+                    right = part * a
+                    np.add.at(dframed[c, offset:], corner, part - right)
+                    np.add.at(dframed[c, offset + N :], corner, right)
+            if needs[1]:  # Eq. (7): the slope along x between the two rows, the slope along y
+                _, down, along_top, along_bottom = interpolate(framed[c])
+                dx += dV[c] * (along_top + b * (along_bottom - along_top))
+                dy += dV[c] * down
+        dU = crop(dframed.reshape(C, H + 4, W + 4, N), (2, 2)) if needs[0] else None
+        dG = np.stack([dx.reshape(x.shape) * x_per_g, dy.reshape(y.shape) * y_per_g])
         return dU, dG
 
-    return V, backward
+    return V.reshape(C, *G.shape[1:]), backward
 
 
 def _pixels(g, size: int, align_corners: bool):
