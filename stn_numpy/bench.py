@@ -281,9 +281,12 @@ def take_turns(ours: Callable, theirs: Callable, repeats: int) -> tuple[list[flo
 
 def _waited() -> float:
     """Seconds for which threads of this process could run and had no core; 0 where not known."""
-    # Linux: "seconds on a core, seconds waiting for one, turns" of each thread.
-    threads = Path("/proc/self/task").glob("*/schedstat")
-    return sum(int(thread.read_text().split()[1]) for thread in threads) / 1e9
+    total = 0
+    for thread in Path("/proc/self/task").glob("*/schedstat"):  # Linux has it
+        with contextlib.suppress(OSError):  # a thread may end at any time
+            _on_a_core, waiting_for_one, _turns = thread.read_text().split()
+            total += int(waiting_for_one)
+    return total / 1e9
 
 
 def _seconds(work: Callable, calls: int) -> float:

@@ -768,3 +768,345 @@ def bars_figure(
 
 _LINES = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), (RED, ":"), (PURPLE, (0, (5, 1, 1, 1))))
 _FILLS = ((BLUE, ""), (SKY, "//"), (GREEN, ".."), (RED, "xx"), (PURPLE, "--"))
+
+
+# Windows, columns, memory -----------------------------------------------------------------------
+
+
+def draw_frame(
+    axes: "Axes", top: int, left: int, height: int, width: int, color: str = RED, line: str = "-"
+) -> None:
+    """A thick frame around the pixels of a window whose first pixel is [top, left]."""
+    from matplotlib.patches import Rectangle
+
+    corner = (left - 0.5, top - 0.5)
+    axes.add_patch(
+        Rectangle(corner, width, height, fill=False, edgecolor=color, linewidth=3, linestyle=line)
+    )
+
+
+def heats_figure(
+    arrays: Mapping[str, np.ndarray], title: str = "", numbers: bool | str = True, alt: str = ""
+) -> "Figure":
+    """Arrays (H, W) of weights or gradients side by side, to one scale, by their names."""
+    widths = [array.shape[1] for array in arrays.values()]
+    tallest = max(array.shape[0] for array in arrays.values())
+    size = 0.62 * sum(widths) + 1.0 * len(widths), 0.62 * tallest + 1.5
+    figure = new_figure(*size, alt or title)
+    figure.suptitle(title)
+    panels = figure.subplots(1, len(arrays), squeeze=False, width_ratios=[w + 0.6 for w in widths])
+    for axes, (name, array) in zip(panels[0], arrays.items()):
+        draw_heat(axes, array, name, numbers)
+        axes.set(xlabel="column", ylabel="row")
+    return figure
+
+
+def window_figure(
+    image: np.ndarray,
+    kernel: np.ndarray,
+    output: np.ndarray,
+    place: tuple[int, int],
+    stride: tuple[int, int] = (1, 1),
+    title: str = "",
+    alt: str = "",
+) -> "Figure":
+    """A window on an image, the kernel it is weighed with, and the number that comes out.
+
+    place (p, q): row and column of the output; image (H, W) with its frame of padding, if any.
+    """
+    (p, q), (kh, kw) = place, kernel.shape
+    figure = new_figure(8.6, 3.6, alt or title)
+    figure.suptitle(title)
+    widths = [image.shape[1], kw + 0.5, output.shape[1]]
+    left, middle, right = figure.subplots(1, 3, width_ratios=widths)
+    draw_pixels(left, image, "image")
+    draw_frame(left, p * stride[0], q * stride[1], kh, kw)
+    draw_heat(middle, kernel, "kernel W")
+    middle.set(xlabel="j", ylabel="i")
+    draw_heat(right, output, f"output y; here y[{p}, {q}] = {output[p, q]:g}")
+    right.set(xlabel="q", ylabel="p")
+    draw_frame(right, p, q, 1, 1)
+    return figure
+
+
+def columns_figure(
+    image: np.ndarray,
+    columns: np.ndarray,
+    kernel_size: tuple[int, int],
+    places: tuple[int, int],
+    place: tuple[int, int] = (0, 0),
+    title: str = "",
+    alt: str = "",
+) -> "Figure":
+    """im2col: left a window on the image, right the matrix whose columns are the windows.
+
+    columns (kh kw, H' W') of an image (H, W), stride 1; places (H', W'); the window at `place` and
+    its column are framed.
+    """
+    (kh, kw), (p, q) = kernel_size, place
+    rows, many = columns.shape
+    figure = new_figure(0.62 * (image.shape[1] + many) + 2.4, 3.9, alt or title)
+    figure.suptitle(title)
+    left, right = figure.subplots(1, 2, width_ratios=[image.shape[1], many])
+    draw_pixels(left, image, f"the window at place ({p}, {q})")
+    draw_frame(left, p, q, kh, kw)
+    draw_pixels(right, columns, "columns", limits=(float(image.min()), float(image.max())))
+    draw_frame(right, 0, p * places[1] + q, rows, 1)
+    right.set(xlabel="place (p, q) of the window", ylabel="pixel (i, j) of the window")
+    right.set_xticklabels([f"{a},{b}" for a, b in np.ndindex(*places)])
+    right.set_yticklabels([f"{i},{j}" for i, j in np.ndindex(kh, kw)])
+    return figure
+
+
+def matrices_figure(
+    matrices: Mapping[str, np.ndarray], every: int = 4, title: str = "", alt: str = ""
+) -> "Figure":
+    """Matrices of mostly zeros side by side, to one scale, a dark square for what is not 0.
+
+    every: after how many rows and columns there is a line.
+    """
+    from matplotlib.colors import ListedColormap
+
+    cell = 0.15
+    width = sum(matrix.shape[1] for matrix in matrices.values())
+    height = max(matrix.shape[0] for matrix in matrices.values())
+    size = cell * width + 0.9 * len(matrices), cell * height + 1.2
+    figure = new_figure(*size, alt or title)
+    figure.suptitle(title)
+    ratios = [matrix.shape[1] for matrix in matrices.values()]
+    panels = figure.subplots(1, len(matrices), squeeze=False, width_ratios=ratios)
+    for axes, (name, matrix) in zip(panels[0], matrices.items()):
+        axes.imshow(matrix != 0, cmap=ListedColormap(["white", BLUE]), vmin=0, vmax=1)
+        for i in np.arange(0, matrix.shape[0] + 1, every) - 0.5:
+            axes.axhline(i, color="#999999", linewidth=0.6)
+        for j in np.arange(0, matrix.shape[1] + 1, every) - 0.5:
+            axes.axvline(j, color="#999999", linewidth=0.6)
+        axes.set(title=name, xlabel="column", ylabel="row", anchor="N")
+        axes.set(xticks=range(0, matrix.shape[1], every), yticks=range(0, matrix.shape[0], every))
+        axes.tick_params(labelsize=8)
+    return figure
+
+
+def seen_from_figure(
+    image: np.ndarray, kernel: np.ndarray, pixel: tuple[int, int], title: str = "", alt: str = ""
+) -> "Figure":
+    """All windows that see one pixel [row, column] of an image (H, W), stride 1.
+
+    Each window is drawn with its weights in it; the weight that lies on the pixel is its title.
+    """
+    (r, s), (kh, kw), (H, W) = pixel, kernel.shape, image.shape
+    rows = [p for p in range(r - kh + 1, r + 1) if 0 <= p <= H - kh]
+    columns = [q for q in range(s - kw + 1, s + 1) if 0 <= q <= W - kw]
+    figure = new_figure(2.5 * len(columns) + 0.4, 2.5 * len(rows) + 0.7, alt or title)
+    figure.suptitle(title)
+    panels = figure.subplots(len(rows), len(columns), squeeze=False)
+    for (a, p), (b, q) in ((a, b) for a in enumerate(rows) for b in enumerate(columns)):
+        axes = panels[a, b]
+        seen = np.zeros(image.shape)
+        seen[p : p + kh, q : q + kw] = kernel
+        draw_heat(axes, seen, f"place ({p}, {q}): weight {seen[r, s]:g}", numbers=False)
+        for i, j in np.ndindex(kh, kw):
+            here = (p + i, q + j) == (r, s)
+            axes.text(
+                q + j,
+                p + i,
+                f"{kernel[i, j]:g}",
+                ha="center",
+                va="center",
+                fontsize=13 if here else 10,
+                fontweight="bold" if here else "normal",
+                bbox={"boxstyle": "circle,pad=0.25", "facecolor": "white", "edgecolor": RED}
+                if here
+                else None,
+            )
+        draw_frame(axes, p, q, kh, kw, "black")
+        axes.set(xlabel="column", ylabel="row")
+    return figure
+
+
+def pooling_figure(
+    x: np.ndarray,
+    dy: np.ndarray,
+    dx: np.ndarray,
+    winners: Sequence[tuple[int, int]],
+    kernel_size: tuple[int, int],
+    title: str = "",
+    alt: str = "",
+) -> "Figure":
+    """What goes back through a pooling: the image with its windows, dy, and dx.
+
+    x, dx (H, W); dy (H', W'); winners: the pixels [row, column] that get a ring; windows that do
+    not overlap, framed.
+    """
+    W, (kh, kw) = x.shape[1], kernel_size
+    figure = new_figure(9.0, 3.5, alt or title)
+    figure.suptitle(title)
+    left, middle, right = figure.subplots(1, 3, width_ratios=[W, dy.shape[1] + 1, W])
+    draw_pixels(left, x, "image x")
+    draw_heat(middle, dy, "dL/dy, from above")
+    middle.set(xlabel="q", ylabel="p")
+    draw_heat(right, dx, "dL/dx", ".4g")
+    for p, q in np.ndindex(*dy.shape):
+        for axes in (left, right):
+            draw_frame(axes, p * kh, q * kw, kh, kw, "black")
+    for n, m in winners:
+        left.plot([m], [n], "o", markersize=24, fillstyle="none", color=RED, markeredgewidth=2.5)
+    for axes in (left, right):
+        axes.set(xlabel="column", ylabel="row")
+    return figure
+
+
+def memory_figure(
+    rows: Mapping[str, tuple[np.ndarray, np.ndarray]], every: int, title: str = "", alt: str = ""
+) -> "Figure":
+    """Numbers as they lie in memory, one after the other; those that are read are dark.
+
+    rows: by their names (texts, read), two arrays of one length: what stands in each cell, and
+    whether it is read. every: after how many cells there is a thicker line.
+    """
+    from matplotlib.patches import Rectangle
+
+    length = max(len(texts) for texts, _ in rows.values())
+    figure = new_figure(0.26 * length + 0.4, 1.15 * len(rows) + 0.5, alt or title)
+    figure.suptitle(title)
+    panels = figure.subplots(len(rows), 1, squeeze=False)
+    for axes, (name, (texts, read)) in zip(panels[:, 0], rows.items()):
+        for i, (text, dark) in enumerate(zip(texts, read)):
+            color = BLUE if dark else "white"
+            axes.add_patch(Rectangle((i, 0), 1, 1, facecolor=color, edgecolor="#999999"))
+            axes.text(
+                i + 0.5,
+                0.48,
+                str(text),
+                ha="center",
+                va="center",
+                fontsize=9,
+                color="white" if dark else "#555555",
+                fontweight="bold" if dark else "normal",
+            )
+        for i in range(0, len(texts) + 1, every):
+            axes.plot([i, i], [-0.15, 1.15], color="black", linewidth=1.3)
+        axes.set(title=name, xlabel="address in memory")
+        axes.set(xlim=(-0.2, length + 0.2), ylim=(-0.2, 1.2))
+        axes.set(yticks=[], xticks=np.arange(0, len(texts), every) + 0.5)
+        axes.set_xticklabels(range(0, len(texts), every))
+        for side in ("top", "left", "right", "bottom"):
+            axes.spines[side].set_visible(False)
+    return figure
+
+
+# Chains, steps, and what a check sees ------------------------------------------------------------
+
+
+def chain_figure(
+    boxes: Sequence[tuple[str, str, str]],
+    forward: Sequence[str],
+    backward: Sequence[str],
+    title: str = "",
+    alt: str = "",
+) -> "Figure":
+    """A chain of quantities: values flow to the right above, gradients to the left below.
+
+    boxes: for each quantity its name, its value, its gradient. forward, backward: what stands at
+    the arrows between two boxes, one fewer than boxes; backward from left to right as well.
+    """
+    from matplotlib.patches import FancyBboxPatch
+
+    figure = new_figure(2.4 * len(boxes), 3.3, alt or title)
+    axes = figure.subplots()
+    for i, (name, value, gradient) in enumerate(boxes):
+        x = 3.7 * i
+        axes.text(x, 2.72, name, ha="center", va="center", fontsize=12, fontstyle="italic")
+        for y, text, face, edge in (
+            (1.75, value, "#E8F1F8", BLUE),
+            (0.35, gradient, "#FBEDE6", RED),
+        ):
+            style = "round,pad=0.03,rounding_size=0.1"
+            axes.add_patch(
+                FancyBboxPatch((x - 1.1, y - 0.5), 2.2, 1.0, style, facecolor=face, edgecolor=edge)
+            )
+            axes.text(x, y, text, ha="center", va="center", fontsize=10)
+    for i, (above, below) in enumerate(zip(forward, backward)):
+        x = 3.7 * i
+        arrow = {"arrowstyle": "-|>", "shrinkA": 0, "shrinkB": 0, "linewidth": 1.4}
+        axes.annotate("", (x + 2.55, 1.75), (x + 1.15, 1.75), arrowprops=arrow | {"color": BLUE})
+        axes.annotate(
+            "",
+            (x + 1.15, 0.35),
+            (x + 2.55, 0.35),
+            arrowprops=arrow | {"color": RED, "linestyle": "--"},
+        )
+        axes.text(x + 1.85, 1.86, above, ha="center", va="bottom", fontsize=8.5)
+        axes.text(x + 1.85, 0.24, below, ha="center", va="top", fontsize=8.5)
+    axes.text(-1.3, 1.75, "value", ha="right", va="center", fontsize=9, color=BLUE)
+    axes.text(-1.3, 0.35, "gradient", ha="right", va="center", fontsize=9, color=RED)
+    axes.set(xlim=(-2.0, 3.7 * len(boxes) - 2.5), ylim=(-0.35, 2.95), title=title)
+    axes.set_axis_off()
+    return figure
+
+
+def nudges_figure(
+    theta: np.ndarray,
+    size: tuple[int, int],
+    by: float = 0.25,
+    title: str = "",
+    alt: str = "",
+) -> "Figure":
+    """How the points move when one number of theta grows: a plot for each of the six.
+
+    theta (2, 3) in pixels; size (H', W') of the output; by: how much each number grows.
+    """
+    H, W = size
+    y_t, x_t = np.mgrid[:H, :W].astype(float)
+    targets = np.stack([x_t.ravel(), y_t.ravel(), np.ones(H * W)])
+    x, y = theta @ targets
+    figure = new_figure(8.2, 5.8, alt or title)
+    figure.suptitle(title)
+    margin = 0.4 + by * max(H, W)
+    for (row, column), axes in np.ndenumerate(figure.subplots(2, 3, sharex=True, sharey=True)):
+        moved = np.zeros((2, H * W))
+        moved[row] = by * targets[column]
+        draw_points_as_grid(axes, x.reshape(H, W), y.reshape(H, W))
+        axes.plot(x, y, "o", color="#999999", markersize=4)
+        axes.quiver(
+            x, y, *moved, angles="xy", scale_units="xy", scale=1, color=RED, width=0.012, zorder=3
+        )
+        axes.set(
+            title=f"theta_{row + 1}{column + 1} + {by:g}",
+            xlim=(x.min() - 0.5, x.max() + margin),
+            ylim=(y.max() + margin, y.min() - 0.5),
+            aspect="equal",
+        )
+        if row == 1:
+            axes.set_xlabel("x (pixels)")
+        if column == 0:
+            axes.set_ylabel("y (pixels)")
+    return figure
+
+
+def descent_figure(
+    U: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    losses: np.ndarray,
+    title: str = "",
+    alt: str = "",
+) -> "Figure":
+    """Left the way of one point over the image, right the loss after each step.
+
+    x, y, losses: one number before the first step and one after each.
+    """
+    H, W = U.shape
+    margin = max(0.0, 0.3 + float(np.max([-x, x - (W - 1), -y, y - (H - 1)])) - 0.5)
+    figure = new_figure(8.4, 4.2, alt or title)
+    figure.suptitle(title)
+    left, right = figure.subplots(1, 2)
+    draw_pixels(left, U, "U, and where it is read", margin=margin)
+    left.plot(x, y, "-o", color=RED, markersize=4, linewidth=1.2, markeredgecolor="white")
+    draw_point(left, x[0], y[0], "start", offset=(10, -14))
+    left.plot(x[-1:], y[-1:], "s", color=BLUE, markersize=16, fillstyle="none", markeredgewidth=2)
+    draw_point(left, x[-1], y[-1], "end", BLUE, offset=(-12, 10), size=3)
+    right.plot(losses, "-o", color=BLUE, markersize=4)
+    right.set(title="the loss", xlabel="step", ylabel="L", ylim=(0, None))
+    right.grid(alpha=0.3)
+    return figure

@@ -23,7 +23,7 @@ from stn_numpy import checks
 from stn_numpy.autograd import op
 from stn_numpy.functional.layout import batch_first, batch_last, crop, output_size, pad
 
-COLUMN_BYTES = 1 << 20  # columns made at a time: what the caches of one core hold
+COLUMN_BYTES = 1 << 22  # columns made at a time: what the caches of one core hold
 
 
 @op
