@@ -51,6 +51,11 @@ class no_grad(contextlib.ContextDecorator):
         _mode.recording = _mode.before.pop()
 
 
+def recording() -> bool:
+    """Whether a backward pass may follow; if not, an operation need not prepare for one."""
+    return _mode.recording
+
+
 class Tensor:
     """An array that remembers which operation made it.
 

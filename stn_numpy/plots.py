@@ -715,6 +715,22 @@ def backward_figure(
     return figure
 
 
+def heats_figure(
+    arrays: Mapping[str, np.ndarray],
+    title: str = "",
+    numbers: bool | str = True,
+    alt: str = "",
+) -> "Figure":
+    """Arrays (H, W) of weights or gradients side by side, by their names."""
+    H, W = next(iter(arrays.values())).shape
+    figure = new_figure((0.8 * W + 1.2) * len(arrays), 0.8 * H + 1.6, alt or title)
+    figure.suptitle(title)
+    (row,) = figure.subplots(1, len(arrays), squeeze=False)
+    for axes, (name, values) in zip(row, arrays.items()):
+        draw_heat(axes, values, name, numbers)
+    return figure
+
+
 def arrows_figure(
     U: np.ndarray,
     x: np.ndarray,

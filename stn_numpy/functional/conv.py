@@ -48,9 +48,9 @@ def conv2d(input, weight, bias=None, stride=1, padding=0):
     y = np.empty((O, H_out, W_out, N), x.dtype)
     Y2 = y.reshape(O, -1)
     for rows, columns in _im2col(X, kernel, stride, places):
-        np.matmul(W2, columns, out=Y2[:, rows.start * row : rows.stop * row])
-    if b is not None:
-        Y2 += b[:, None]
+        Y2_rows = np.matmul(W2, columns, out=Y2[:, rows.start * row : rows.stop * row])
+        if b is not None:
+            Y2_rows += b[:, None]
 
     def backward(dy, needs):
         needs_x, needs_W = needs[:2]

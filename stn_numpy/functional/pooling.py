@@ -3,7 +3,7 @@
 import numpy as np
 
 from stn_numpy import checks
-from stn_numpy.autograd import op
+from stn_numpy.autograd import op, recording
 from stn_numpy.functional.layout import batch_first, batch_last, crop, output_size, pad, windows
 
 
@@ -25,8 +25,9 @@ def max_pool2d(input, kernel_size, stride=None, padding=0):
     y = first.copy()
     winner = np.zeros(y.shape, np.min_scalar_type(len(others)))  # which pixel of the window
     for k, pixels in enumerate(others, start=1):
-        # Later pixels have greater numbers, and have to be larger: the first of equals stays.
-        np.maximum(winner, (pixels > y) * winner.dtype.type(k), out=winner)
+        if recording():
+            # Later pixels have greater numbers, and have to be larger: the first of equals stays.
+            np.maximum(winner, (pixels > y) * winner.dtype.type(k), out=winner)
         np.maximum(y, pixels, out=y)
     shape, apart = X.shape, stride[0] >= kernel[0] and stride[1] >= kernel[1]
 
