@@ -75,6 +75,7 @@ def transformer_figure(
     outputs: np.ndarray,
     title: str = "What the spatial transformer does",
     labels: list[str] | None = None,
+    alt: str = "",
 ) -> "Figure":
     """Three rows: inputs, the predicted grids drawn on them, and what is read there.
 
@@ -82,7 +83,7 @@ def transformer_figure(
     labels: one short text a column.
     """
     N, H, W = inputs.shape
-    figure = new_figure(0.95 * N + 1.1, 4.0)
+    figure = new_figure(0.95 * N + 1.1, 4.0, alt or title)
     figure.suptitle(title)
     axes = figure.subplots(3, N, squeeze=False)
     for i in range(N):
@@ -676,18 +677,22 @@ def matrix_figure(
     every: int = 4,
     alt: str = "",
 ) -> "Figure":
-    """A matrix, 0 white and large values dark, with a line after `every` rows and columns."""
+    """A matrix of weights, 0 white and the largest blue, lines after `every` rows and columns."""
+    from matplotlib.colors import LinearSegmentedColormap
+
     rows, columns = matrix.shape
+    colours = LinearSegmentedColormap.from_list("white to blue", ["white", SKY, BLUE, "black"])
     figure = new_figure(0.26 * columns + 2.0, 0.26 * rows + 1.1, alt or title)
     axes = figure.subplots()
-    image = axes.imshow(matrix, cmap="cividis_r", vmin=0)
+    image = axes.imshow(matrix, cmap=colours, vmin=0, vmax=1.3 * float(matrix.max()))
     for i in np.arange(every, rows, every) - 0.5:
         axes.axhline(i, color="#999999", linewidth=0.7)
     for j in np.arange(every, columns, every) - 0.5:
         axes.axvline(j, color="#999999", linewidth=0.7)
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     axes.set(xticks=range(0, columns, every), yticks=range(0, rows, every))
-    figure.colorbar(image, ax=axes, label="weight", shrink=0.9)
+    bar = figure.colorbar(image, ax=axes, label="weight", shrink=0.9)
+    bar.ax.set_ylim(0, float(matrix.max()))
     return figure
 
 
@@ -699,35 +704,27 @@ def backward_figure(
     title: str = "Each pixel of the output sends its gradient to the pixels it was read from",
     alt: str = "",
 ) -> "Figure":
-    """Left the gradient at the output, right that of the input, with the points that were read.
+    """Left the gradient of the output, in the middle where each of its numbers was read, right what
+    the pixels of the input get.
 
     dV, x_s, y_s (H', W'), points in pixels; dU (H, W).
     """
     H, W = dU.shape
     outside = [-x_s.min(), x_s.max() - (W - 1), -y_s.min(), y_s.max() - (H - 1)]
-    margin = max(0.0, 0.3 + float(np.max(outside)) - 0.5)
-    figure = new_figure(8.6, 4.5, alt or title)
+    margin = max(0.0, 0.4 + float(np.max(outside)) - 0.5)
+    widths = [dV.shape[1], W + 2 * margin, W]
+    figure = new_figure(0.72 * sum(widths) + 1.6, 4.4, alt or title)
     figure.suptitle(title)
-    left, right = figure.subplots(1, 2)
-    draw_heat(left, dV, "dL/dV, from above", margin=margin)
-    draw_heat(right, dU, "dL/dU, and the points", ".3g", margin)
-    right.plot(x_s.ravel(), y_s.ravel(), "o", color=RED, markersize=4, markeredgecolor="white")
-    return figure
-
-
-def heats_figure(
-    arrays: Mapping[str, np.ndarray],
-    title: str = "",
-    numbers: bool | str = True,
-    alt: str = "",
-) -> "Figure":
-    """Arrays (H, W) of weights or gradients side by side, by their names."""
-    H, W = next(iter(arrays.values())).shape
-    figure = new_figure((0.8 * W + 1.2) * len(arrays), 0.8 * H + 1.6, alt or title)
-    figure.suptitle(title)
-    (row,) = figure.subplots(1, len(arrays), squeeze=False)
-    for axes, (name, values) in zip(row, arrays.items()):
-        draw_heat(axes, values, name, numbers)
+    left, middle, right = figure.subplots(1, 3, width_ratios=widths)
+    draw_heat(left, dV, "dL/dV, from above")
+    draw_pixel_edges(middle, (H, W))
+    _pixel_axes(middle, (H, W), margin)
+    middle.set_title("where it was read")
+    for x, y, value in zip(x_s.ravel(), y_s.ravel(), dV.ravel()):
+        color = BLUE if value > 0 else RED if value < 0 else "#777777"
+        middle.plot([x], [y], "o", color=color, markersize=15, markeredgecolor="white")
+        middle.text(x, y, f"{value:g}", ha="center", va="center", color="white", fontsize=9)
+    draw_heat(right, dU, "dL/dU", ".3g")
     return figure
 
 
@@ -782,6 +779,17 @@ def bars_figure(
     return figure
 
 
+def pictures_figure(pictures: Mapping[str, np.ndarray], title: str = "", alt: str = "") -> "Figure":
+    """Grey images (H, W) side by side, by their names, each from its darkest to its brightest."""
+    figure = new_figure(2.5 * len(pictures) + 0.4, 3.2, alt or title)
+    figure.suptitle(title)
+    (row,) = figure.subplots(1, len(pictures), squeeze=False)
+    for axes, (name, picture) in zip(row, pictures.items()):
+        axes.imshow(picture, cmap="gray")
+        axes.set(title=name, xlabel="x (pixels)", ylabel="y (pixels)")
+    return figure
+
+
 _LINES = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), (RED, ":"), (PURPLE, (0, (5, 1, 1, 1))))
 _FILLS = ((BLUE, ""), (SKY, "//"), (GREEN, ".."), (RED, "xx"), (PURPLE, "--"))
 
@@ -797,14 +805,21 @@ def draw_frame(
 
     corner = (left - 0.5, top - 0.5)
     axes.add_patch(
-        Rectangle(corner, width, height, fill=False, edgecolor=color, linewidth=3, linestyle=line)
+        Rectangle(corner, width, height, fill=False, edgecolor=color, lw=3, ls=line, zorder=3)
     )
 
 
 def heats_figure(
-    arrays: Mapping[str, np.ndarray], title: str = "", numbers: bool | str = True, alt: str = ""
+    arrays: Mapping[str, np.ndarray],
+    title: str = "",
+    numbers: bool | str = True,
+    frames: Mapping[str, tuple[int, int, int, int]] | None = None,
+    alt: str = "",
 ) -> "Figure":
-    """Arrays (H, W) of weights or gradients side by side, to one scale, by their names."""
+    """Arrays (H, W) of weights or gradients side by side by their names, in squares of one size.
+
+    frames: by the name of an array, a frame in it: top, left, height and width in pixels.
+    """
     widths = [array.shape[1] for array in arrays.values()]
     tallest = max(array.shape[0] for array in arrays.values())
     size = 0.62 * sum(widths) + 1.0 * len(widths), 0.62 * tallest + 1.5
@@ -813,6 +828,8 @@ def heats_figure(
     panels = figure.subplots(1, len(arrays), squeeze=False, width_ratios=[w + 0.6 for w in widths])
     for axes, (name, array) in zip(panels[0], arrays.items()):
         draw_heat(axes, array, name, numbers)
+        if name in (frames or {}):
+            draw_frame(axes, *frames[name])
         axes.set(xlabel="column", ylabel="row")
     return figure
 
@@ -877,7 +894,7 @@ def columns_figure(
 def matrices_figure(
     matrices: Mapping[str, np.ndarray], every: int = 4, title: str = "", alt: str = ""
 ) -> "Figure":
-    """Matrices of mostly zeros side by side, to one scale, a dark square for what is not 0.
+    """Matrices of mostly zeros side by side; what is not 0 is a dark square.
 
     every: after how many rows and columns there is a line.
     """
@@ -886,7 +903,7 @@ def matrices_figure(
     cell = 0.15
     width = sum(matrix.shape[1] for matrix in matrices.values())
     height = max(matrix.shape[0] for matrix in matrices.values())
-    size = cell * width + 0.9 * len(matrices), cell * height + 1.2
+    size = cell * width + 0.9 * len(matrices), cell * height + 1.6
     figure = new_figure(*size, alt or title)
     figure.suptitle(title)
     ratios = [matrix.shape[1] for matrix in matrices.values()]
@@ -955,7 +972,7 @@ def pooling_figure(
     not overlap, framed.
     """
     W, (kh, kw) = x.shape[1], kernel_size
-    figure = new_figure(9.0, 3.5, alt or title)
+    figure = new_figure(9.0, 3.9, alt or title)
     figure.suptitle(title)
     left, middle, right = figure.subplots(1, 3, width_ratios=[W, dy.shape[1] + 1, W])
     draw_pixels(left, x, "image x")
@@ -1125,4 +1142,55 @@ def descent_figure(
     right.plot(losses, "-o", color=BLUE, markersize=4)
     right.set(title="the loss", xlabel="step", ylabel="L", ylim=(0, None))
     right.grid(alpha=0.3)
+    return figure
+
+
+# Pooled images, scores ---------------------------------------------------------------------------
+
+
+def pooled_figure(
+    images: Mapping[str, np.ndarray], cell: int = 2, title: str = "", alt: str = ""
+) -> "Figure":
+    """Images (H, W) by their names with their cells framed, each above what max-pooling keeps.
+
+    cell: height and width of a cell in pixels, which divides H and W.
+    """
+    H, W = next(iter(images.values())).shape
+    size = 0.62 * W * len(images) + 1.6, 0.62 * (H + H // cell) + 2.0
+    figure = new_figure(*size, alt or title)
+    figure.suptitle(title)
+    panels = figure.subplots(2, len(images), squeeze=False, height_ratios=[H, H // cell + 0.6])
+    for (above, below), (name, image) in zip(panels.T, images.items()):
+        pooled = image.reshape(H // cell, cell, W // cell, cell).max(axis=(1, 3))
+        limits = float(image.min()), float(image.max())
+        draw_pixels(above, image, name, limits=limits)
+        draw_pixels(below, pooled, "the largest of each cell", limits=limits)
+        below.set(xlabel="column of cells", ylabel="row of cells")
+        for n, m in np.ndindex(*pooled.shape):
+            draw_frame(above, n * cell, m * cell, cell, cell)
+    return figure
+
+
+def scores_figure(
+    image: np.ndarray, percent: np.ndarray, title: str = "", alt: str = ""
+) -> "Figure":
+    """Left an image (H, W), right how much a classifier believes in each class, in percent."""
+    figure = new_figure(6.8, 3.2, alt or title)
+    figure.suptitle(title)
+    left, right = figure.subplots(1, 2, width_ratios=[1, 1.5])
+    left.imshow(image, cmap="gray", vmin=0, vmax=1)
+    left.set(title="what it is shown", xlabel="x (pixels)", ylabel="y (pixels)")
+    best = int(np.argmax(percent))
+    classes = np.arange(len(percent))
+    right.barh(classes, percent, color=[RED if k == best else SKY for k in classes])
+    right.annotate(
+        f"{percent[best]:.0f} %",
+        (percent[best], best),
+        (4, 0),
+        textcoords="offset points",
+        va="center",
+    )
+    right.set(title="what it takes it for", xlabel="belief (%)", ylabel="digit", yticks=classes)
+    right.set_xlim(0, 115)
+    right.invert_yaxis()
     return figure

@@ -232,8 +232,9 @@ plots.backward_figure(
     x_s.reshape(4, 4),
     y_s.reshape(4, 4),
     dU,
-    alt="Left, the gradient at the sixteen pixels of the output. Right, the gradient of the image, "
-    "with the sixteen points: the pixels at the lower right are read most and are told most.",
+    alt="Left, the gradient at the sixteen pixels of the output. In the middle, the same sixteen "
+    "numbers at the points where they were read, a tilted square at the lower right. Right, the "
+    "gradient of the image: the pixels at the lower right are told most.",
 )
 
 # %% [markdown]
@@ -287,9 +288,9 @@ plots.matrix_figure(
 
 # %% [markdown]
 # A row has at most four entries, those of the four pixels around a point: two neighbours, and the
-# two below them, four columns further. Rows of points that lie outside are shorter, or empty as the last one. Such
-# a matrix is called *sparse*, and one keeps only what is not 0. For an image of 28 x 28 pixels and
-# as many points:
+# two below them, four columns further. Rows of points that lie outside are shorter; the last one is
+# empty. Such a matrix is called *sparse*, and one keeps only what is not 0. For an image of 28 x 28
+# pixels and as many points:
 
 # %%
 size = 28 * 28

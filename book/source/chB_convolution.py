@@ -130,7 +130,7 @@ assert np.array_equal((S @ U.ravel()).reshape(4, 9), columns)
 
 plots.matrices_figure(
     {"im2col: S, (36, 16)": S, "col2im: its transpose, (16, 36)": S.T},
-    title="One 1 in each row: copied once. Up to four in each column: copied up to four times",
+    title="S has a single 1 in each row, and up to four in each column",
     alt="Two matrices of zeros and ones. Left S, 36 rows of 16; its ones form four diagonal bands. "
     "Right its transpose.",
 )
@@ -158,7 +158,7 @@ assert np.isclose((S @ x_random) @ z_random, x_random @ (S.T @ z_random), rtol=0
 # that no symmetry hides:
 
 # %%
-dy = np.array([[1, 2, 0], [-1, 3, 1], [2, 0, -2]], dtype=float)
+dy = np.array([[1, 2, 0], [-1, 3, 1], [2, 0, -1]], dtype=float)
 
 # %% [markdown]
 # The weight $W_{01}$ is used at all nine places. At the place $(p, q)$ it is multiplied by
@@ -245,8 +245,8 @@ plots.heats_figure(
 
 # %% [markdown]
 # The last of the three ways shows the flip in another light: **adding to the windows needs no
-# flip**. There the kernel is laid down as it is, place by place, as in the forward pass; only who
-# asks for the sum from the pixel's side meets it turned.
+# flip**. There the kernel is laid down as it is, place by place, as in the forward pass. You meet
+# it turned only when you ask from the side of the pixel.
 #
 # ### Without the flip
 #
@@ -276,7 +276,7 @@ print(verify(conv2d_dX_of_a_colleague, "conv2d", form="backward", wrt="input").a
 #
 # $$ y_{nopq} = b_o + \sum_{c,i,j} W_{ocij} \, x_{n,\,c,\,ps+i-\mathrm{pad},\,qs+j-\mathrm{pad}} $$
 #
-# Eight indices look worse than they are. A convolution is a long list of products, weight times
+# Seven indices look worse than they are. A convolution is a long list of products, weight times
 # pixel, each added to one place of the output. Here is the list:
 
 
@@ -355,14 +355,13 @@ in_frame = F.conv2d(np.pad(gaps, 1)[None, None], W[None, None, ::-1, ::-1].copy(
 dx_loops = conv2d_loops(U[None, None], W[None, None], np.zeros(1), dy[None, None], (2, 2), (1, 1))
 assert np.array_equal(in_frame[1:-1, 1:-1], dx_loops[1][0, 0])
 
-figure = plots.heats_figure(
-    {"dy": dy, "dy with gaps": gaps, "dL/dx, and the frame to cut off": in_frame},
+plots.heats_figure(
+    {"dy": dy, "dy with gaps": gaps, "dL/dx, and around it the padding": in_frame},
     title="Stride 2: gaps. Padding 1: cut off at the end",
+    frames={"dL/dx, and around it the padding": (1, 1, 4, 4)},
     alt="dy of 3 x 3; the same with zeros between, 5 x 5; and the gradient of 6 x 6, of which the "
     "4 x 4 inside a frame are kept.",
 )
-plots.draw_frame(figure.axes[2], 1, 1, 4, 4)
-figure
 
 # %% [markdown]
 # And a window with a stride does not always get to the end. With a kernel of 3 x 3 and a stride of
@@ -615,7 +614,7 @@ assert through.data.transpose(1, 2, 3, 0).flags.c_contiguous
 #
 # **Exercise B.1.** By hand. The kernel is now
 # $\begin{pmatrix} 1 & 0 & 2 \\ 3 & 1 & -1 \\ 0 & -2 & 4 \end{pmatrix}$, so on $U$ there are 2 x 2
-# places, and $\begin{pmatrix} 1 & -2 \\ 3 & 2 \end{pmatrix}$ arrives from above. What is the
+# places, and $\begin{pmatrix} 2 & -1 \\ 5 & 1 \end{pmatrix}$ arrives from above. What is the
 # gradient of the pixel 5, in row 1 and column 2?
 
 
@@ -624,7 +623,7 @@ def gradient_of_the_five():
     """dL/dU[1, 2], a number."""
     ### BEGIN SOLUTION
     # Place (0, 0) sees it as (i, j) = (1, 2), (0, 1) as (1, 1), (1, 0) as (0, 2), (1, 1) as (0, 1).
-    return -1 * 1 + 1 * -2 + 2 * 3 + 0 * 2
+    return -1 * 2 + 1 * -1 + 2 * 5 + 0 * 1
     ### END SOLUTION
 
 
