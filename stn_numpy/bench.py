@@ -57,8 +57,9 @@ SHORTEST = 0.02  # seconds: work that is shorter is repeated until it takes this
 # take a point or a maximum to its neighbour, and with it the gradient.
 TOLERANCE = {np.float64: 1e-9, np.float32: 0.05}
 # More than this says that the machine was busy with something else: the part of the time for which
-# threads that could run had no core, and the distance of the quartiles of a ratio, relative to it.
-WAITING, SPREAD = 0.05, 0.2
+# threads that could run had no core (a tenth is their own doing: idle threads of one side are still
+# awake when the other begins), and the distance of a ratio's quartiles, relative to the ratio.
+WAITING, SPREAD = 0.25, 0.2
 INFERENCE_BATCH = 512  # as in training.mistakes_on_test
 MEMORY_BUDGET = 300e6  # bytes, for one training step of the paper's ST-CNN
 

@@ -746,10 +746,24 @@ def arrows_figure(
     margin = max(0.0, 0.3 + float(np.max(ends)) - 0.5)
     figure = new_figure(5.4, 4.9, alt or title)
     axes = figure.subplots()
-    draw_pixels(axes, U, title, margin=margin)
-    for point in zip(x, y, dx, dy):
-        draw_arrow(axes, *map(float, point), scale=scale)
-    axes.plot(x, y, "o", color=RED, markersize=5, markeredgecolor="white")
+    # Lighter than it is, so that the arrows are seen.
+    limits = (2 * float(U.min()) - float(U.max()), float(U.max()))
+    draw_pixels(axes, U, title, margin=margin, limits=limits)
+    axes.plot(x, y, "o", color=RED, markersize=4, markeredgecolor="white", markeredgewidth=0.5)
+    axes.quiver(
+        x,
+        y,
+        scale * dx,
+        scale * dy,
+        angles="xy",
+        scale_units="xy",
+        scale=1,
+        color=RED,
+        width=0.008,
+        edgecolor="white",
+        linewidth=0.5,
+        zorder=3,
+    )
     return figure
 
 
@@ -760,7 +774,7 @@ def bars_figure(
     alt: str = "",
 ) -> "Figure":
     """Groups of bars, each bar with its number: {group: {bar: value}}, the same bars in all."""
-    figure = new_figure(1.4 + 1.6 * len(groups), 3.6, alt or title)
+    figure = new_figure(1.4 + 1.8 * len(groups), 3.6, alt or title)
     axes = figure.subplots()
     names = list(next(iter(groups.values())))
     width = 0.8 / len(names)
@@ -770,7 +784,12 @@ def bars_figure(
         axes.bar(x, heights, 0.9 * width, color=color, hatch=hatch, edgecolor="white", label=name)
         for place, height in zip(x, heights):
             axes.annotate(
-                f"{height:g}", (place, height), (0, 2), textcoords="offset points", ha="center"
+                f"{height:g}",
+                (place, height),
+                (0, 2),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
             )
     axes.set(title=title, ylabel=ylabel, xticks=range(len(groups)))
     axes.set_xticklabels(list(groups))
@@ -1194,3 +1213,371 @@ def scores_figure(
     right.set_xlim(0, 115)
     right.invert_yaxis()
     return figure
+
+
+def errors_figure(
+    steps: np.ndarray,
+    errors: Mapping[str, np.ndarray],
+    best: Mapping[str, float] | None = None,
+    title: str = "",
+    alt: str = "",
+) -> "Figure":
+    """Errors of finite differences by their step, both axes logarithmic, a curve for each name.
+
+    best: steps that are marked by an upright line, by their names.
+    """
+    figure = new_figure(7.2, 4.2, alt or title)
+    axes = figure.subplots()
+    for (name, values), (color, marker) in zip(errors.items(), _cycle()):
+        axes.loglog(steps, values, "-", color=color, marker=marker, markersize=5, label=name)
+        figure.recorded.append(np.log10(np.maximum(values, 1e-16)).round(1))
+    for (name, step), (color, _) in zip((best or {}).items(), _cycle()):
+        axes.axvline(step, color=color, linestyle=":", linewidth=1.5, label=name)
+    axes.set(title=title, xlabel="step", ylabel="error of the slope")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def verdicts_figure(
+    rows: Sequence[str],
+    columns: Sequence[str],
+    verdicts: Sequence[Sequence[str]],
+    words: Sequence[str],
+    title: str = "",
+    alt: str = "",
+) -> "Figure":
+    """A table of words in coloured fields: what each test (column) says of each thing (row).
+
+    verdicts: a list for each row. words: all that occur, up to four; the first is white, the
+    others are blue, orange and green.
+    """
+    figure = new_figure(2.6 + 1.25 * len(columns), 1.5 + 0.36 * len(rows), alt or title)
+    axes = figure.subplots()
+    faces = dict(zip(words, ("white", "#B9D8EC", "#F6D48C", "#CFE8DF")))
+    for i, row in enumerate(verdicts):
+        for j, word in enumerate(row):
+            axes.fill(
+                [j - 0.5, j + 0.5, j + 0.5, j - 0.5],
+                [i - 0.5, i - 0.5, i + 0.5, i + 0.5],
+                facecolor=faces[word],
+                edgecolor="#999999",
+                linewidth=0.6,
+            )
+            weight = "normal" if faces[word] == "white" else "bold"
+            axes.text(j, i, word, ha="center", va="center", fontsize=9, fontweight=weight)
+    axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5), title=title)
+    axes.set_xticks(range(len(columns)), columns, fontsize=9)
+    axes.set_yticks(range(len(rows)), rows, fontsize=9)
+    axes.tick_params(length=0)
+    return figure
+
+
+# Thetas in pixels, mappings both ways, rulers ----------------------------------------------------
+
+
+def _sources(theta: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Where each pixel of an output of `size` is read: x, y (H', W'), all in pixels."""
+    y_t, x_t = np.indices(size)
+    points = np.stack([x_t.ravel(), y_t.ravel(), np.ones(x_t.size)])
+    x, y = np.asarray(theta, float) @ points
+    return x.reshape(size), y.reshape(size)
+
+
+def theta_figure(
+    U: np.ndarray,
+    theta: np.ndarray,
+    size: tuple[int, int] | None = None,
+    title: str = "",
+    alt: str = "",
+) -> "Figure":
+    """A theta read by its columns: where pixel (0, 0) is read, and where one step leads.
+
+    U (H, W); theta (2, 3) in pixels; size (H', W') of the output, by default the image's.
+    """
+    theta = np.asarray(theta, float)
+    size = size or U.shape
+    x, y = _sources(theta, size)
+    outside = [-x.min(), x.max() - (U.shape[1] - 1), -y.min(), y.max() - (U.shape[0] - 1)]
+    margin = max(0.9, 0.4 + float(np.max(outside)) - 0.5)  # the legend stands below the image
+    figure = new_figure(8.6, 4.9, alt or title)
+    figure.suptitle(title)
+    left, right = figure.subplots(1, 2)
+    draw_pixels(left, np.ones(size), "output V", False, margin, (0, 1))
+    draw_points_as_grid(left, *_sources(np.eye(2, 3), size))
+    draw_pixels(right, U, "input U, and where V looks", margin=margin)
+    draw_points_as_grid(right, x, y)
+    for axes, columns in ((left, np.eye(2, 3)), (right, theta)):
+        step_right, down, start = columns.T
+        axes.plot(*_sources(columns, size), "o", color="#777777", markersize=3.5)
+        for step, color in ((step_right, RED), (down, BLUE)):
+            style = {"arrowstyle": "-|>", "color": color, "linewidth": 2.5, "mutation_scale": 15}
+            style |= {"shrinkA": 0, "shrinkB": 0}
+            axes.annotate("", start + step, start, arrowprops=style, zorder=3)
+        axes.plot(*start, "o", color="black", markersize=9, markeredgecolor="white", zorder=4)
+        parts = {"start": ("black", "o", start), "right": (RED, ">", step_right)}
+        parts["down"] = (BLUE, "v", down)
+        for name, (color, marker, (dx, dy)) in parts.items():
+            axes.plot([], [], marker, color=color, label=f"{name} ({dx:g}, {dy:g})")
+        axes.legend(loc="lower center", ncols=3, fontsize=8, columnspacing=1.0, handletextpad=0.1)
+    figure.recorded.append(theta)
+    return figure
+
+
+def thetas_figure(
+    image: np.ndarray,
+    thetas: Mapping[str, np.ndarray],
+    size: tuple[int, int] | None = None,
+    title: str = "",
+    alt: str = "",
+) -> "Figure":
+    """Above the grid of each theta on the image, below what is read there.
+
+    image (H, W); thetas: by their names, (2, 3) in pixels; size (H', W') of the outputs.
+    """
+    H, W = image.shape
+    figure = new_figure(1.55 * len(thetas) + 0.5, 3.8, alt or title)
+    figure.suptitle(title)
+    panels = figure.subplots(2, len(thetas), squeeze=False)
+    limits = {"vmin": float(image.min()), "vmax": float(image.max())}
+    for (above, below), (name, theta) in zip(panels.T, thetas.items()):
+        x, y = _sources(theta, size or image.shape)
+        G = np.stack([(2 * x + 1) / W - 1, (2 * y + 1) / H - 1], axis=-1)
+        V = F.grid_sample(image[None, None].astype(float), G[None]).data[0, 0]
+        above.imshow(image, cmap="gray", **limits)
+        draw_points_as_grid(above, x, y, step=max(1, len(x) // 7))
+        above.set(title=name, xlim=(-0.3 * W, 1.3 * W), ylim=(1.3 * H, -0.3 * H))
+        above.set_facecolor("#444444")
+        below.imshow(V, cmap="gray", **limits)
+        for axes in (above, below):
+            axes.set(xticks=[], yticks=[])
+    panels[0, 0].set_ylabel("grid on U")
+    panels[1, 0].set_ylabel("output V")
+    return figure
+
+
+def outlines_figure(
+    U: np.ndarray,
+    thetas: Mapping[str, np.ndarray],
+    target: tuple[int, int],
+    size: tuple[int, int] | None = None,
+    title: str = "",
+    alt: str = "",
+) -> "Figure":
+    """Several grids on one image, each as its outline, and in each the point of one pixel.
+
+    U (H, W); thetas: by their names, (2, 3) in pixels; target: the pixel (x, y) of the output. The
+    side that becomes the upper border of the output is thick.
+    """
+    grids = {name: _sources(theta, size or U.shape) for name, theta in thetas.items()}
+    xs, ys = (np.stack([grid[i] for grid in grids.values()]) for i in (0, 1))
+    outside = [-xs.min(), xs.max() - (U.shape[1] - 1), -ys.min(), ys.max() - (U.shape[0] - 1)]
+    margin = max(0.0, 0.4 + float(np.max(outside)) - 0.5)
+    figure = new_figure(7.4, 4.8, alt or title)
+    axes = figure.subplots()
+    # Lighter than it is, so that the outlines are seen.
+    limits = (2 * float(U.min()) - float(U.max()), float(U.max()))
+    draw_pixels(axes, U, title, margin=margin, limits=limits)
+    for (name, (x, y)), (color, line) in zip(grids.items(), _LINES):
+        corners = ((0, 0, -1, -1, 0), (0, -1, -1, 0, 0))
+        axes.plot(x[corners], y[corners], linestyle=line, color=color, linewidth=1.6, label=name)
+        axes.plot(x[0, [0, -1]], y[0, [0, -1]], color=color, linewidth=4, alpha=0.7)
+    for x, y in grids.values():
+        x_s, y_s = x[target[::-1]], y[target[::-1]]
+        axes.plot([x_s], [y_s], "o", color="black", markersize=9, markeredgecolor="white", zorder=4)
+    axes.plot([], [], "o", color="black", label=f"pixel {target} of the output")
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
+    return figure
+
+
+def two_rows_figure(
+    panels: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray, bool]],
+    title: str = "",
+    alt: str = "",
+) -> "Figure":
+    """A row of the input above a row of the output, and arrows from one to the other.
+
+    panels: by their titles (above, below, arrows, asks): the numbers of both rows, NaN for a hole;
+    arrows (n, 2), for each x above and x below, in pixels; they point down, from the input, or up
+    where the output asks.
+    """
+    longest = max(len(row) for above, below, *_ in panels.values() for row in (above, below))
+    figure = new_figure(0.62 * longest * len(panels) + 1.2, 3.1, alt or title)
+    figure.suptitle(title)
+    for axes, (name, (above, below, arrows, asks)) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items()
+    ):
+        _draw_row(axes, above, 0.0)
+        _draw_row(axes, below, 3.0)
+        for x_above, x_below in arrows:
+            ends = (
+                ((x_below, 2.45), (x_above, 0.55)) if asks else ((x_above, 0.55), (x_below, 2.45))
+            )
+            style = {
+                "arrowstyle": "-|>",
+                "color": BLUE if asks else RED,
+                "shrinkA": 0,
+                "shrinkB": 0,
+            }
+            axes.annotate("", ends[1], ends[0], arrowprops=style)
+        figure.recorded += [np.asarray(arrows, float)]
+        axes.set(xlim=(-0.9, longest - 0.1), ylim=(3.9, -0.9), aspect="equal", title=name)
+        axes.set(yticks=[0, 3], xticks=range(longest), xlabel="x (pixels)")
+        axes.set_yticklabels(["input", "output"])
+        for side in ("top", "right", "left"):
+            axes.spines[side].set_visible(False)
+        axes.tick_params(left=False)
+    return figure
+
+
+def _draw_row(axes: "Axes", row: np.ndarray, y: float) -> None:
+    """Pixels side by side at the height y, each with its number; a hole is hatched."""
+    from matplotlib.patches import Rectangle
+
+    for m, value in enumerate(row):
+        hole = bool(np.isnan(value))
+        axes.add_patch(
+            Rectangle(
+                (m - 0.5, y - 0.5),
+                1,
+                1,
+                facecolor="#F5E6DC" if hole else "white",
+                edgecolor="#555555",
+                hatch="///" if hole else "",
+            )
+        )
+        text = "hole" if hole else _shown(value, True)
+        size = 8 if hole or len(text) > 3 else 11
+        axes.text(m, y, text, ha="center", va="center", fontsize=size)
+
+
+def ruler_figure(
+    size: int, points: Sequence[float] = (), title: str = "", alt: str = ""
+) -> "Figure":
+    """A row of pixels and three rulers for it: pixels, and normalised coordinates of both kinds.
+
+    size: how many pixels; points: in pixels, marked on every ruler.
+    """
+    figure = new_figure(max(6.4, 1.5 * size + 1.6), 3.9, alt or title)
+    axes = figure.subplots()
+    _draw_row(axes, np.arange(float(size)), 0)
+    centres = np.arange(size)
+    rulers = (
+        ("pixels", 1.2, "#555555", lambda x: x, (-0.5, size - 0.5)),
+        ("align_corners=False", 2.4, BLUE, lambda x: (2 * x + 1) / size - 1, (-0.5, size - 0.5)),
+        ("align_corners=True", 3.6, RED, lambda x: 2 * x / max(size - 1, 1) - 1, (0, size - 1)),
+    )
+    for x in centres:
+        axes.plot([x, x], [0.5, 3.6], ":", color="#BBBBBB", linewidth=0.9, zorder=0)
+    for name, y, color, scale, (low, high) in rulers:
+        axes.plot([-0.7, size - 0.3], [y, y], color=color, linewidth=0.7)
+        axes.plot([low, high], [y, y], color=color, linewidth=4, solid_capstyle="butt")
+        for x in sorted({low, *centres.tolist(), high}):
+            at_end = x in (low, high)
+            axes.plot([x, x], [y - 0.12, y + 0.12], color=color, linewidth=2 if at_end else 1)
+            axes.text(
+                x,
+                y + 0.2,
+                _shown(scale(x), ".3g"),
+                ha="center",
+                va="top",
+                fontsize=9,
+                fontweight="bold" if at_end and name != "pixels" else "normal",
+            )
+        axes.text(-0.95, y, name, ha="right", va="center", fontsize=10, color=color)
+    for x, (color, marker) in zip(points, ((PURPLE, "v"), (GREEN, "^"), (ORANGE, "D"))):
+        axes.plot([x, x], [-0.5, 3.6], "--", color=color, linewidth=1)
+        for _, y, _, scale, _ in rulers:
+            axes.plot([x], [y], marker, color=color, markersize=8, markeredgecolor="white")
+            axes.text(
+                x + 0.06,
+                y - 0.1,
+                _shown(scale(x), ".3g"),
+                fontsize=9,
+                va="bottom",
+                color="black",
+                bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": color},
+            )
+    axes.text(-0.95, 0, "column", ha="right", va="center", fontsize=10)
+    axes.set(xlim=(-0.8, size - 0.2), ylim=(4.2, -0.7), title=title)
+    axes.set_axis_off()
+    return figure
+
+
+# Graphs of operations ----------------------------------------------------------------------------
+
+
+def graph_figure(
+    texts: Mapping[Any, str], edges: list[tuple[Any, Any]], title: str = "", alt: str = ""
+) -> "Figure":
+    """What was computed from what: an arrow from every input to every operation that takes it.
+
+    texts: by a key for each node, what stands in it; no cycles. edges: pairs of keys, from, to.
+    Nodes that nothing leads to are leaves, drawn round: above the others if more than one
+    operation takes them, below if it is one. The others stand to the right of all their inputs.
+    """
+    from matplotlib.patches import FancyBboxPatch
+
+    inputs = {key: [a for a, b in edges if b == key] for key in texts}
+    takers = {key: [b for a, b in edges if a == key] for key in texts}
+    place = _graph_places(inputs, takers)
+    columns, rows = (np.array(numbers) for numbers in zip(*place.values()))
+    columns, rows = columns - columns.min(), rows - rows.min()
+    place = dict(zip(place, zip(1.75 * columns, 1.15 * rows)))
+    size = 1.25 * (np.ptp(columns) + 1) + 0.3, 0.85 * (np.ptp(rows) + 1) + 0.6
+    figure = new_figure(*size, alt or title)
+    axes = figure.subplots()
+    for key, text in texts.items():
+        x, y = place[key]
+        round_, face, edge = (
+            (0.34, "#E8F1F8", BLUE) if not inputs[key] else (0.05, "white", "black")
+        )
+        style = f"round,pad=0,rounding_size={round_}"
+        corner = x - 0.62, y - 0.35
+        axes.add_patch(FancyBboxPatch(corner, 1.24, 0.7, style, facecolor=face, edgecolor=edge))
+        axes.text(x, y, text, ha="center", va="center", fontsize=9)
+    for a, b in dict.fromkeys(edges):
+        (xa, ya), (xb, yb) = place[a], place[b]
+        up = np.sign(yb - ya)
+        if up == 0:
+            start, end = (xa + 0.62, ya), (xb - 0.62, yb)
+        elif xb - xa > 2:  # from the side, to pass over what stands between
+            start, end = (xa + 0.62, ya), (xb - 0.2, yb - 0.35 * up)
+        else:
+            start, end = (xa, ya + 0.35 * up), (xb - 0.2, yb - 0.35 * up)
+        # Over what stands between two in one row; one bow for each time that it is taken.
+        bows = [0.3, -0.3] if edges.count((a, b)) > 1 else [-0.3 if up == 0 and xb - xa > 2 else 0]
+        for bow in bows:
+            arrow = {"arrowstyle": "-|>", "color": "#444444", "shrinkA": 0, "shrinkB": 0}
+            arrow["connectionstyle"] = f"arc3,rad={bow}"
+            axes.annotate("", end, start, arrowprops=arrow)
+        figure.recorded.append(np.array([*place[a], *place[b], len(bows)], float))
+    axes.set(xlim=(-0.75, 1.75 * np.ptp(columns) + 0.75), title=title)
+    axes.set_ylim(-0.5, 1.15 * np.ptp(rows) + 0.5)
+    axes.set_aspect("equal")
+    axes.set_axis_off()
+    return figure
+
+
+def _graph_places(inputs: dict, takers: dict) -> dict[Any, tuple[float, float]]:
+    """Column and row of every node of a graph, as `graph_figure` says."""
+    column: dict[Any, int] = {}
+    while len(column) < len(inputs):
+        for key, sources in inputs.items():
+            if key not in column and all(source in column for source in sources):
+                column[key] = 1 + max((column[source] for source in sources), default=-1)
+    for key, sources in inputs.items():
+        if not sources and takers[key]:  # a leaf stands beside the first that takes it
+            column[key] = min(column[taker] for taker in takers[key]) - 1
+    place: dict[Any, tuple[float, float]] = {}
+    for kind in ("operation", "shared leaf", "leaf"):
+        for key, sources in inputs.items():
+            mine = "operation" if sources else "leaf" if len(takers[key]) < 2 else "shared leaf"
+            if mine != kind:
+                continue
+            step = -1 if kind == "leaf" else 1
+            row = 0 if kind == "operation" else step
+            while (column[key], row) in place.values():
+                row += step
+            place[key] = column[key], row
+    return place

@@ -96,10 +96,11 @@ print(inspect.getsource(reference.eq03_sample))
 # %% [markdown]
 # ## The kernel of the nearest pixel
 #
-# For which distances $d = x - m$ is $m$ the nearest pixel? The rule says for those with $\lfloor x
-# + 0.5 \rfloor = m$. As $m$ is a whole number it may go inside: $\lfloor x - m + 0.5 \rfloor =
-# \lfloor d + 0.5 \rfloor = 0$. With $\delta(0) = 1$, and $\delta = 0$ for all other numbers, that
-# is Eq. (4) of the paper, the *integer* kernel $k(d) = \delta(\lfloor d + 0.5 \rfloor)$:
+# For which distances $d = x - m$ is $m$ the nearest pixel? The rule says for those with
+# $\lfloor x + 0.5 \rfloor = m$. As $m$ is a whole number it may go inside:
+# $\lfloor x - m + 0.5 \rfloor = \lfloor d + 0.5 \rfloor = 0$. With $\delta(0) = 1$, and
+# $\delta = 0$ for all other numbers, that is Eq. (4) of the paper, the *integer* kernel
+# $k(d) = \delta(\lfloor d + 0.5 \rfloor)$:
 #
 # $$
 # V_i^c = \sum_n^H \sum_m^W U_{nm}^c \; \delta(\lfloor x_i^s + 0.5 \rfloor - m) \;
@@ -422,7 +423,7 @@ assert np.allclose(V, V_loop, rtol=0, atol=1e-12), "Eq. (3): they differ for a k
 print(gradcheck(lambda U, G: F.grid_sample(U, G, mode=Smooth()), [image[None], G[:, :, :9]]))
 
 # %% [markdown]
-# ### Myth: "smooth kernels learn better"
+# ## Smooth is not enough
 #
 # A network begins with $\theta$ = identity, so that it reads the whole image as it is. Then every
 # point lies on a pixel. What does each kernel tell $\theta$ there?

@@ -181,8 +181,8 @@ print("package, align_corners:", package_slopes(2.5, 2.5, align_corners=True))
 # A step of 1 in $g$ is $W / 2$ pixels, and with `align_corners` it is $(W - 1) / 2$. By the chain
 # rule, each slope is multiplied by that. Eq. (1) of the paper is normalised and Eq. (7) is in
 # pixels, so this factor has to be somewhere; it is printed nowhere. If it is left out, everything
-# seems to work: the direction is right, only each gradient is too small by the same factor, and
-# one wonders why the learning rate has to be so large.
+# seems to work: for a square image the direction is correct, only each gradient is too small by the
+# same factor, and one wonders why the learning rate has to be so large.
 
 # %%
 for aligned in (False, True):
@@ -275,7 +275,7 @@ for name, bracket in brackets.items():
 # < x_i^s \end{cases} \qquad \text{(as printed)}
 # $$
 #
-# Between the pixels that is right. Now put the point on a pixel, $x_i^s = 2$. The pixels 1 and 3
+# Between the pixels that is correct. Now put the point on a pixel, $x_i^s = 2$. The pixels 1 and 3
 # are exactly 1 away, so the first line sends them to 0. The pixel 2 itself has $m \ge x_i^s$ and
 # enters with $+1$. Nothing is subtracted from it. The "slope" is the value of the pixel itself!
 #
@@ -318,7 +318,7 @@ plots.tangents_figure(
 # %% [markdown]
 # In one place of the table the printed slope is the left one, at $x = 0$. There, and only there,
 # the left neighbour is 0: the point stands at the border. So on a black background it may look
-# right. But how often is it at least *between* the left and the right slope, where one might call
+# correct. But how often is it at least *between* the left and the right slope, where one might call
 # it a compromise? On random rows of grey values from 0 to 1, it is in one of four cases.
 
 # %%
@@ -343,6 +343,44 @@ def as_printed(U, x, y):
 print(verify(as_printed, "grid_sample", form="partial", wrt="x").advice())
 
 # %% [markdown]
+# ## The sixteen points of this book
+#
+# The theta of this book makes sixteen points, and some of them stand on whole $x$ or whole $y$.
+# With the gradient from above of chapter 7, here is what each point is told, per pixel:
+
+# %%
+x_t, y_t = (points.ravel() for points in np.meshgrid(np.arange(4.0), np.arange(4.0)))
+x_s, y_s = reference.eq01_affine_grid(theta, x_t, y_t)
+dV = np.array([[1, -1, 2, 0, 0, 3, 1, -2, 1, 0, -1, 2, 2, 1, 0, 1]], dtype=float)
+print("points on whole x:", (x_s % 1 == 0).sum(), "  on whole y:", (y_s % 1 == 0).sum())
+
+dx = reference.grad_xs(dV, reference.eq07_grad_xs(U[None], x_s, y_s))
+dy = reference.grad_xs(dV, reference.eq07_grad_ys(U[None], x_s, y_s))
+print("dL/dx:\n", dx.reshape(4, 4))
+print("dL/dy:\n", dy.reshape(4, 4))
+
+G = np.stack([reference.to_normalised(x_s, 4), reference.to_normalised(y_s, 4)], axis=-1)
+tensor = Tensor(G[None, None], requires_grad=True)
+F.grid_sample(U[None, None], tensor).backward(dV[None, :, None])
+assert np.array_equal(tensor.grad[0, 0, :, 0], 2 * dx), "Eq. (7): they differ on the example"
+assert np.array_equal(tensor.grad[0, 0, :, 1], 2 * dy), "Eq. (7): they differ along y"
+
+# %% [markdown]
+# If all points moved together, by a shift, the loss would change by the sum of these numbers. The
+# convention can be seen in it:
+
+# %%
+for side in ("right", "left", "mean"):
+    dx = reference.grad_xs(dV, reference.eq07_grad_xs(U[None], x_s, y_s, at_lattice=side))
+    dy = reference.grad_xs(dV, reference.eq07_grad_ys(U[None], x_s, y_s, at_lattice=side))
+    print(f"{side:8s} along x {dx.sum():7.3f}   along y {dy.sum():7.3f}")
+dx = reference.grad_xs(dV, reference.eq07_grad_xs_as_printed(U[None], x_s, y_s))
+dy = reference.grad_xs(dV, reference.eq07_grad_ys_as_printed(U[None], x_s, y_s))
+print(f"printed  along x {dx.sum():7.3f}   along y {dy.sum():7.3f}")
+
+# %% [markdown]
+# Chapter 9 takes these sixteen pairs of numbers on to theta.
+#
 # ## A gradient check on a pixel fails correct code
 #
 # Central differences step to both sides. On a kink they measure the mean, not the right slope, so
@@ -434,13 +472,15 @@ for size in (28, 32):
 #
 # ## Finding a shifted digit
 #
-# Take a digit $I$ and a copy $T$ of it that is read 1.5 pixels further to the right. Starting from
-# no shift, $t = 0$, we look for the shift that makes the two alike, by descending the loss
+# Take a digit $I$ and a copy $T$ of it that is read 1.5 pixels further to the right. (So the
+# picture in $T$ lies further to the left: chapter 3.) Starting from no shift, $t = 0$, we look
+# for the shift that makes the two alike, by descending the loss
 #
 # $$ L(t) = \tfrac12 \sum_i (V_i(t) - T_i)^2 $$
 #
-# where $V(t)$ is the digit read $t$ pixels further to the right. The first step should go to the
-# right. And for copies that are shifted to the left, to the left.
+# where $V(t)$ is the digit read $t$ pixels further to the right. The points have to go right, so
+# the first step should make $t$ larger. For copies that are read 1.5 pixels further to the left,
+# the points have to go left.
 
 # %%
 digits = np.pad(load_digits().test_images / 255, ((0, 0), (2, 2), (2, 2)))
@@ -494,8 +534,8 @@ print("four conventions, as the loops say, at", x.size, "points each")
 
 
 # %%
-def right_first_steps(I, shift):
-    """Percentage of the images I whose first step goes towards the shift, by convention."""
+def correct_first_steps(I, shift):
+    """Percentage of the images I whose first step has the sign of the shift, by convention."""
     difference = I - moved(I, shift)
     gradients = {
         name: (difference * slope).sum(axis=(1, 2)) for name, slope in slopes_at_pixels(I).items()
@@ -506,15 +546,17 @@ def right_first_steps(I, shift):
     }
 
 
-print(f"{N} digits     left   right  mean   printed")
+conventions = ("left", "right", "mean", "printed")
+heading = "".join(f"{name:>9s}" for name in conventions)
+print(f"{N} digits " + heading)
 for shift in (1.5, -1.5):
-    percent = right_first_steps(digits, shift)
-    print(f"shift {shift:4.1f}   " + "".join(f"{p:5.1f}  " for p in percent.values()))
+    percent = correct_first_steps(digits, shift)
+    print(f"shift {shift:4.1f} " + "".join(f"{percent[name]:9.1f}" for name in conventions))
 
 # %% [markdown]
 # With the printed equation the first step goes to the left for every digit, wherever the copy is:
-# it is never right for copies that are to the right. Exercise 08.3 proves that this has to be so.
-# The other three are right for every digit.
+# it is always wrong where the points have to go right. Exercise 08.3 proves that this has to be
+# so. The other three are correct for every digit.
 #
 # That the package does what stands here under "right" is one more line:
 
@@ -539,61 +581,72 @@ def sharper(I, contrast):
 
 
 levels = {"soft": 1, "contrast 8": 8, "contrast 16": 16, "ink or nothing": 1e9}
-table = {}
-print("copies to the left    left   right  mean   printed")
-for name, contrast in levels.items():
-    table[name] = right_first_steps(sharper(digits, contrast), -1.5)
-    print(f"{name:20s}" + "".join(f"{p:6.1f} " for p in table[name].values()))
-print("copies to the right   left   right  mean   printed")
-for name, contrast in levels.items():
-    percent = right_first_steps(sharper(digits, contrast), 1.5)
-    print(f"{name:20s}" + "".join(f"{p:6.1f} " for p in percent.values()))
+both = {name: {} for name in levels}
+for shift, where in ((1.5, "right"), (-1.5, "left")):
+    print(f"have to go {where:5s}" + heading)
+    for name, contrast in levels.items():
+        percent = correct_first_steps(sharper(digits, contrast), shift)
+        print(f"{name:16s}" + "".join(f"{p:9.1f}" for p in percent.values()))
+        for convention, p in percent.items():
+            both[name][convention] = round(both[name].get(convention, 0) + p / 2, 1)
 
 # %%
 plots.bars_figure(
-    {name: {k: round(float(p), 1) for k, p in row.items()} for name, row in table.items()},
-    title="Copies to the left: how often the first step goes there",
-    ylabel="right first steps (%)",
-    alt="Four groups of bars, from soft digits to ink or nothing. Left, mean and printed are 100 "
-    "in all of them; right falls from 100 to 0.",
+    both,
+    title="How often the first step goes where it should, over both ways",
+    ylabel="correct first steps (%)",
+    alt="Four groups of bars, from soft digits to ink or nothing. The mean is correct in 100 "
+    "percent everywhere, the printed slope in 50. Left and right fall from 100 to 50 as digits get "
+    "sharper.",
 )
 
 # %% [markdown]
 # The sharper the digits, the worse for the one-sided conventions. With ink or nothing the right
-# slope goes to the right, always, and the left slope goes to the left. Only the mean goes where it
-# should. (MNIST's digits lie in between.) Why? Look at the whole loss.
+# slope never leads to the left, and the left slope never to the right. Only the mean goes where it
+# should. Why? Look at the loss around the start.
+
 
 # %%
-t = np.linspace(-2.5, 1, 141)
+def loss(I, t, shift):
+    """L(t) for images I whose copies are at `shift`, divided by the sum of I squared."""
+    return 0.5 * ((moved(I, t) - moved(I, shift)) ** 2).sum() / (I**2).sum()
+
+
+one = digits[118:119]
+t = np.linspace(-0.5, 0.5, 101)
 curves = {}
 for name in ("soft", "ink or nothing"):
-    I = sharper(digits[2:3], levels[name])
-    T = moved(I, -1.5)
-    curves[name] = t, [0.5 * ((moved(I, s) - T) ** 2).sum() / (I**2).sum() for s in t]
+    I = sharper(one, levels[name])
+    curves[name] = t, [loss(I, s, -1.5) for s in t]
+    print(
+        f"{name:15s}",
+        *(f"L({s:g}) = {loss(I, s, -1.5):.4f}  " for s in (-0.1, -0.01, 0, 0.01, 0.1)),
+    )
 plots.curves_figure(
     curves,
     title="The loss for one digit whose copy is at t = -1.5",
     xlabel="t (pixels)",
-    ylabel="L(t) / sum of I squared",
-    alt="Both curves are 0 at t = -1.5. The soft one is a smooth valley. The one for ink or nothing "
-    "has a sharp peak at t = 0, from which it falls to both sides, and kinks at -1 and at -2.",
+    ylabel="L(t), per sum of I squared",
+    alt="Both curves rise from left to right. The soft one rises all the way. The one for ink or "
+    "nothing has a sharp tip at t = 0, from which it falls steeply to the left and a little to the "
+    "right, before it rises again.",
 )
 
 # %% [markdown]
-# On ink or nothing, $t = 0$ is the tip of a peak: the loss falls to *both* sides. Half way between
-# pixels the digit is read as a mean of two neighbours. It is blurred, and a blurred picture is
-# nearer to any other one. So each side sees a way down, and only one of them leads anywhere. That
-# is no mistake of a derivation. It is what bilinear sampling does to sharp edges.
+# On ink or nothing, $t = 0$ is the tip of a peak: the loss falls to *both* sides. Between two
+# pixels the digit is read as a mean of neighbours. It is blurred, and a blurred picture is nearer
+# to any other one. So each side sees a way down, and only one of them leads anywhere. That is no
+# mistake of a derivation. It is what bilinear sampling does to sharp edges.
 #
 # ## Is a wrong first step the end?
 #
 # After one step the point is off the pixels, and from there on all conventions agree. So we let
-# each of them do its first step, and then descend 60 steps with the package's gradient. How many
-# digits end within a tenth of a pixel of their copy?
+# each of them do its first step, and then descend with the package's gradient, which is that of
+# all four there. How many digits end within a tenth of a pixel of their copy?
 
 
 # %%
-def arrived(I, shift, convention, steps=60, rate=2.0):
+def arrived(I, shift, convention, steps=40, rate=2.0):
     """Percentage of the images I that find their copy T by gradient descent."""
     T, scale = moved(I, shift), rate / (I**2).sum(axis=(1, 2))
     slope = slopes_at_pixels(I)[convention]
@@ -610,19 +663,19 @@ def arrived(I, shift, convention, steps=60, rate=2.0):
 
 
 few = digits[::20]
-print(f"{len(few)} digits                     left  right   mean  printed")
-for name in ("soft", "ink or nothing"):
+print(f"{len(few)} digits             " + heading)
+for name in ("soft", "contrast 16"):
     I = sharper(few, levels[name])
     for shift in (1.5, -1.5):
-        percent = [arrived(I, shift, c) for c in ("left", "right", "mean", "printed")]
-        print(f"{name:14s} shift {shift:4.1f}   " + "".join(f"{p:6.0f} " for p in percent))
+        percent = [arrived(I, shift, convention) for convention in conventions]
+        print(f"{name:11s} shift {shift:4.1f}" + "".join(f"{p:9.0f}" for p in percent))
 
 # %% [markdown]
-# On soft digits everyone arrives, even with the printed equation: it loses a step. On ink or
-# nothing, those who start in the wrong direction end in the nearest dent of the curve. So:
+# On soft digits everyone arrives, even with the printed equation: it loses a step. On sharp ones,
+# many of those who start in the wrong direction end in a dent between two peaks and stay there. So:
 #
-# - Eq. (7) as printed is never the right choice. Its first step is to the left whatever the image.
-# - Right or left does not matter on soft images. This package takes the right one, as PyTorch does,
+# - Eq. (7) as printed is no choice at all. Its first step is to the left whatever the image.
+# - Right or left does not matter on soft images. This package takes the right, as PyTorch does,
 #   so that the two can be compared number by number.
 # - The mean would be the better first step. But the real cure is to blur sharp images, which takes
 #   the peaks away.

@@ -27,7 +27,7 @@ def with_one_row(U, x, y):
         "[mean-derivative]": slope_at(reference.eq07_grad_xs, "mean"),
         "[printed-eq-7]": slope_at(reference.eq07_grad_xs_as_printed),
         "[sign]": lambda U, x, y: -slope_at(reference.eq07_grad_xs)(U, x, y),
-        "this is the gradient of y": slope_at(reference.eq07_grad_ys),
+        "[xy-swapped]": slope_at(reference.eq07_grad_ys),
     },
     {
         "x: ": with_one_row,
@@ -70,7 +70,7 @@ SMALLEST = {
     "That is the largest value. g is smallest where the product of I and T is largest.": (
         lambda length_I, length_T: length_I * (length_I + length_T)
     ),
-    "That is g where I and T are at right angles: their product is 0 there; how large can it get?": (
+    "That is g where the product of I and T is 0; how large can that product get?": (
         lambda length_I, length_T: length_I**2
     ),
     "In the product of a vector with itself its length is squared.": (
@@ -103,9 +103,8 @@ def grid_gradient(unit="", lattice="right", sign=1.0, swapped=False, summed=Fals
 
     def grad_grid(dV, input, grid, align_corners=False):
         C, H, W = input.shape[1:]
-        per_x, per_y = (
-            ((W - 1) / 2, (H - 1) / 2) if align_corners and unit != "mixed" else (W / 2, H / 2)
-        )
+        by_corners = align_corners != (unit == "mixed")
+        per_x, per_y = ((W - 1) / 2, (H - 1) / 2) if by_corners else (W / 2, H / 2)
         shift = 0 if align_corners else 0.5
         sizes = ((W - 1) / 2, (H - 1) / 2) if align_corners else (W / 2, H / 2)
         dG = np.zeros_like(grid)
