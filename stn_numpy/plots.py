@@ -632,7 +632,7 @@ def curves_figure(
     for (name, (x, y)), (color, line) in zip(curves.items(), _LINES):
         x, y = np.asarray(x, float), np.asarray(y, float)
         jumps = np.abs(np.diff(y, prepend=y[:1])) > jump
-        axes.plot(x, np.where(jumps, np.nan, y), line, color=color, label=name)
+        axes.plot(x, np.where(jumps, np.nan, y), linestyle=line, color=color, label=name)
     for (name, (x, y)), (color, marker) in zip((points or {}).items(), _cycle()):
         axes.plot(x, y, marker, color=color, markersize=7, markeredgecolor="white", label=name)
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
@@ -1340,14 +1340,17 @@ def thetas_figure(
     figure.suptitle(title)
     panels = figure.subplots(2, len(thetas), squeeze=False)
     limits = {"vmin": float(image.min()), "vmax": float(image.max())}
-    for (above, below), (name, theta) in zip(panels.T, thetas.items()):
-        x, y = _sources(theta, size or image.shape)
+    grids = [_sources(theta, size or image.shape) for theta in thetas.values()]
+    outside = [max(-x.min() / W, x.max() / W - 1, -y.min() / H, y.max() / H - 1) for x, y in grids]
+    room = float(np.clip(max(outside) + 0.05, 0.2, 0.6))  # beside the image, as a part of it
+    for (above, below), (name, (x, y)) in zip(panels.T, zip(thetas, grids)):
         G = np.stack([(2 * x + 1) / W - 1, (2 * y + 1) / H - 1], axis=-1)
         V = F.grid_sample(image[None, None].astype(float), G[None]).data[0, 0]
         above.imshow(image, cmap="gray", **limits)
         draw_points_as_grid(above, x, y, step=max(1, len(x) // 7))
-        above.set(title=name, xlim=(-0.3 * W, 1.3 * W), ylim=(1.3 * H, -0.3 * H))
+        above.set(xlim=(-room * W, (1 + room) * W), ylim=((1 + room) * H, -room * H))
         above.set_facecolor("#444444")
+        above.set_title(name, fontsize=10)
         below.imshow(V, cmap="gray", **limits)
         for axes in (above, below):
             axes.set(xticks=[], yticks=[])
@@ -1541,8 +1544,8 @@ def graph_figure(
         up = np.sign(yb - ya)
         if up == 0:
             start, end = (xa + 0.62, ya), (xb - 0.62, yb)
-        elif xb - xa > 2:  # from the side, to pass over what stands between
-            start, end = (xa + 0.62, ya), (xb - 0.2, yb - 0.35 * up)
+        elif xb - xa > 2 or abs(yb - ya) > 2:  # from the side, to pass by what stands between
+            start, end = (xa + 0.62, ya), (xb + 0.2 * np.sign(2 - xb + xa), yb - 0.35 * up)
         else:
             start, end = (xa, ya + 0.35 * up), (xb - 0.2, yb - 0.35 * up)
         # Over what stands between two in one row; one bow for each time that it is taken.
@@ -1581,3 +1584,109 @@ def _graph_places(inputs: dict, takers: dict) -> dict[Any, tuple[float, float]]:
                 row += step
             place[key] = column[key], row
     return place
+
+
+# Minutes ----------------------------------------------------------------------------------------
+
+
+def stacked_figure(
+    bars: Mapping[str, Sequence[float]],
+    parts: Sequence[str],
+    title: str = "",
+    xlabel: str = "",
+    ylabel: str = "",
+    alt: str = "",
+) -> "Figure":
+    """A lying bar for each name, made of parts one behind the other, with its sum at the end."""
+    figure = new_figure(7.4, 0.3 * len(bars) + 1.3, alt or title)
+    axes = figure.subplots()
+    y, left = np.arange(len(bars)), np.zeros(len(bars))
+    for i, (part, (color, hatch)) in enumerate(zip(parts, _FILLS)):
+        lengths = np.array([values[i] for values in bars.values()], float)
+        axes.barh(y, lengths, 0.75, left, color=color, hatch=hatch, edgecolor="white", label=part)
+        left += lengths
+    for place, total in zip(y, left):
+        axes.annotate(f"{total:g}", (total, place), (4, 0), textcoords="offset points", va="center")
+    axes.set(title=title, xlabel=xlabel, ylabel=ylabel, yticks=y, ylim=(len(bars) - 0.4, -0.6))
+    axes.set_yticklabels(list(bars))
+    axes.margins(x=0.1)
+    axes.legend(fontsize=8)
+    return figure
+
+
+# Gradients of many parameters --------------------------------------------------------------------
+
+
+def flow_figure(
+    norms: Mapping[str, Mapping[str, float]], title: str = "", alt: str = ""
+) -> "Figure":
+    """How large the gradient of each parameter is, at several times.
+
+    norms: {time: {parameter: norm of its gradient}}, the same parameters at all times, from the
+    input to the output. The axis is logarithmic; a 0 stands at its left end, as a hollow marker.
+    """
+    names = list(next(iter(norms.values())))
+    positive = [value for values in norms.values() for value in values.values() if value > 0]
+    low = 10.0 ** (np.floor(np.log10(min(positive))) - 1)
+    figure = new_figure(7.8, 1.4 + 0.29 * len(names), alt or title)
+    axes = figure.subplots()
+    for i in range(len(names)):
+        axes.axhline(i, color="#DDDDDD", linewidth=0.6, zorder=0)
+    shifts = 0.16 * (np.arange(len(norms)) - (len(norms) - 1) / 2)
+    for (time, values), shift, (color, marker) in zip(norms.items(), shifts, _cycle()):
+        y = np.arange(len(names)) + shift
+        x = np.array([values[name] for name in names])
+        some = x > 0
+        axes.plot(x[some], y[some], marker, color=color, markersize=6, label=time)
+        axes.plot(np.full((~some).sum(), low), y[~some], marker, color=color, fillstyle="none")
+        figure.recorded.append(np.log10(np.maximum(x, low)).round(1))
+    axes.set_xscale("log")
+    axes.set(title=title, xlabel="norm of the gradient", ylim=(len(names) - 0.5, -0.5))
+    axes.set_xlim(low / 2, 3 * max(positive))
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    ticks = 10.0 ** np.arange(np.log10(low) + 1, np.ceil(np.log10(max(positive))) + 1)
+    axes.set_xticks([low, *ticks], ["0", *(f"{tick:g}" for tick in ticks)])
+    axes.minorticks_off()
+    axes.axvline(low, color="#999999", linewidth=0.8)
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+# Where a row is read -----------------------------------------------------------------------------
+
+
+def readings_figure(
+    size: int, readings: Mapping[str, np.ndarray], title: str = "", alt: str = ""
+) -> "Figure":
+    """A row of pixels, and below it where several rules read it: a line of points for each.
+
+    size: how many pixels; readings: points in pixels by the name of their rule. Points outside of
+    the centres, where the image fades, are hollow.
+    """
+    points = np.concatenate([np.asarray(x, float) for x in readings.values()])
+    low, high = min(-0.5, points.min()), max(size - 0.5, points.max())
+    figure = new_figure(1.1 * (high - low) + 2.6, 0.5 * len(readings) + 1.9, alt or title)
+    axes = figure.subplots()
+    _draw_row(axes, np.arange(float(size)), 0)
+    lines = 1.1 + 0.75 * np.arange(len(readings))
+    for m in range(size):
+        axes.plot([m, m], [0.5, lines[-1] + 0.3], ":", color="#999999", linewidth=0.9, zorder=0)
+    for x, y, (color, marker) in zip(readings.values(), lines, _cycle()):
+        axes.plot([low, high], [y, y], color="#CCCCCC", linewidth=0.7, zorder=0)
+        inside = (x > -1e-9) & (x < size - 1 + 1e-9)
+        for chosen, face in ((inside, color), (~inside, "white")):
+            axes.plot(
+                x[chosen],
+                np.full(chosen.sum(), y),
+                marker,
+                color=color,
+                markerfacecolor=face,
+                markersize=8,
+            )
+    axes.set(xlim=(low - 0.3, high + 0.3), ylim=(lines[-1] + 0.5, -0.7), title=title)
+    axes.set(xlabel="x (pixels)", xticks=range(size), yticks=[0, *lines])
+    axes.set_yticklabels(["column", *readings])
+    axes.tick_params(left=False)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    return figure

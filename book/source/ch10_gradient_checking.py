@@ -125,8 +125,8 @@ for dtype in (np.float64, np.float32):
 #
 # ### float32 is for training
 #
-# Look at the third curve once more. In float32 even the best step leaves a large error, and the step
-# that is good in float64 leaves nothing:
+# Look at the third curve once more. In float32 even the best step leaves a large error, and of a
+# step that is good in float64 nothing comes:
 
 # %%
 print(f"float32, step 3e-3: error {error(10**-2.5, np.float32, True):.0e}")
@@ -496,11 +496,10 @@ for _ in range(3):
 
 # %%
 index = np.unravel_index(np.abs(parameters[0].grad).argmax(), parameters[0].shape)
-for part in (1e-1, 1e-3, 1e-5, 1e-7):
-    change = part * parameters[0].grad[index] * direction[0][index]
-    print(
-        f"one number wrong by {part:.0e} of itself: {'seen' if abs(change) > 1e-8 else 'NOT seen'}"
-    )
+for part in (1, 1e-1, 1e-2, 1e-3, 1e-4):
+    change = abs(part * parameters[0].grad[index] * direction[0][index])
+    seen = "seen" if change > 1e-8 else "NOT seen"
+    print(f"one number wrong by {part:g} of itself: the slope by {change:.0e}, {seen}")
 
 # %% [markdown]
 # Use both: the full check for each layer, on small inputs; the direction for the assembled network,

@@ -38,30 +38,31 @@ L = (V - t) ** 2
 print("theta =", theta, "  V =", V, "  L =", L)
 
 # %%
+EDGES = [
+    ("u", "wu"),
+    ("w", "wu"),
+    ("wu", "theta"),
+    ("b", "theta"),
+    ("u", "V"),
+    ("theta", "V"),
+    ("V", "d"),
+    ("t", "d"),
+    ("d", "L"),
+    ("d", "L"),
+]
 plots.graph_figure(
     {
         "u": "u",
         "w": "w",
         "b": "b",
         "t": "t",
-        "wu": "multiply",
+        "wu": "multiply\nw u",
         "theta": "add\ntheta",
         "V": "multiply\nV",
         "d": "subtract\nd = V - t",
         "L": "multiply\nL = d d",
     },
-    [
-        ("u", "wu"),
-        ("w", "wu"),
-        ("wu", "theta"),
-        ("b", "theta"),
-        ("u", "V"),
-        ("theta", "V"),
-        ("V", "d"),
-        ("t", "d"),
-        ("d", "L"),
-        ("d", "L"),
-    ],
+    EDGES,
     title="u is used twice: a diamond",
     alt="A chain of five operations from left to right: multiply, add, multiply, subtract, "
     "multiply. The leaf u leads to both the first and the second multiply; the last operation "
@@ -148,23 +149,30 @@ def walk(root):
 
 # %%
 def diamond():
-    """The numbers u, w, b, t, theta, V, L of the example, on a new tape."""
+    """The numbers of the example by their names, on a new tape."""
     tape.clear()
     u, w, b, t = (Number(value) for value in (2, 3, 1, 10))
-    theta = w * u + b
+    wu = w * u
+    theta = wu + b
     V = u * theta
     d = V - t
-    return {"u": u, "w": w, "b": b, "t": t, "theta": theta, "V": V, "L": d * d}
+    return {"u": u, "w": w, "b": b, "t": t, "wu": wu, "theta": theta, "V": V, "d": d, "L": d * d}
 
 
 numbers = diamond()
 walk(numbers["L"])
-for name, number in numbers.items():
-    print(f"{name:5s} = {number.value:3d}   d{name:5s} = {number.grad:4d}")
 assert numbers["u"].grad == du and numbers["w"].grad == dw and numbers["b"].grad == db
+plots.graph_figure(
+    {name: f"{name} = {number.value}\nd{name} = {number.grad}" for name, number in numbers.items()},
+    EDGES,
+    title="Values from left to right, gradients from right to left",
+    alt="The same graph with numbers: L = 16, dL = 1; d = 4, dd = 8; V = 14, dV = 8; theta = 7, "
+    "dtheta = 16; w u = 6 with 16; u = 2, du = 104; w = 3, dw = 32; b = 1, db = 16; t = 10, dt = "
+    "-8.",
+)
 
 # %% [markdown]
-# One walk gave all seven gradients. To ask by finite differences, one would have to compute $L$
+# One walk gave all nine gradients. To ask by finite differences, one would have to compute $L$
 # again for each of the four leaves; in a network, for each of a million.
 #
 # **Why backwards along the tape?** A number can pass its gradient on only when it is complete, when
@@ -172,7 +180,7 @@ assert numbers["u"].grad == du and numbers["w"].grad == dw and numbers["b"].grad
 # walks from the newest to the oldest finds every gradient complete. (Such an order is called
 # *topological*.)
 #
-# Four things can go wrong, and each of them has gone wrong in somebody's code.
+# Four things can go wrong.
 #
 # ### Myth: "the gradient of x is what the operation on x sends back"
 #
@@ -571,8 +579,8 @@ U_array = np.array([[0, 1, 2, 1], [3, 9, 5, 2], [4, 6, 8, 1], [2, 7, 3, 5]], dty
 G = np.array([[1, -1, 2, 0], [0, 3, 1, -2], [1, 0, -1, 2], [2, 1, 0, 1]], dtype=float)
 theta_book = np.array([[0.25, 0.5, 0.6875], [-0.5, 0.25, 0.4375]])
 
-W = rng.integers(-4, 5, (6, 16)) / 64
-beta = theta_book.ravel() - W @ U_array.ravel()
+W = Tensor(rng.integers(-4, 5, (6, 16)) / 64, requires_grad=True)
+beta = Tensor(theta_book.ravel() - W.data @ U_array.ravel(), requires_grad=True)
 
 
 def transform(U_seen, U_read):
@@ -612,17 +620,17 @@ def draw_graph(tensor, names, **words):
                     todo.append(x)
     operations = [node for node in texts if not isinstance(node, Tensor)]
     for i, node in enumerate(sorted(operations, key=lambda node: -node.serial), 1):
-        texts[node] = f"{i}. {texts[node]}"
+        texts[node] = f"{i}.\n{texts[node]}"
     return plots.graph_figure(texts, edges, **words)
 
 
 draw_graph(
     L,
-    {U: "U"},
+    {U: "U", W: "W", beta: "beta"},
     title="The graph of a spatial transformer, in the order of the walk",
     alt="Seven operations in a row: reshape, linear, reshape, affine_grid, grid_sample, multiply, "
     "sum, numbered from the last to the first. The leaf U leads to the first of them and to "
-    "grid_sample.",
+    "grid_sample, the leaves W and beta to linear.",
 )
 
 # %% [markdown]
@@ -648,15 +656,15 @@ through_theta = U_seen.grad[0, 0]
 
 print("direct:\n", direct)
 print("through theta:\n", through_theta)
-print("dL/dU:\n", dU)
+print("together, dL/dU is\n", dU)
 assert np.array_equal(dU, direct + through_theta), "dL/dU is not the sum of both routes"
 
 # %% [markdown]
 # The direct route is what chapter 7 derives: a pixel is told how much it was *read*. The other one
-# is much larger here, and it reaches all pixels, also those in the first row, which nobody reads: a
-# pixel is told how it *changed where everybody looked*. (A matrix $W$ this large is for show. In
-# the package the last layer of a localisation net starts with zeros, and the second route with it;
-# see [11 The localisation net](11_localisation.ipynb).)
+# reaches all pixels, also those in the first row, which nobody reads: a pixel is told how it
+# *changed where everybody looked*. (It is so strong because our $W$ is. In the package the last
+# layer of a localisation net starts with zeros, and so does the second route; see
+# [11 The localisation net](11_localisation.ipynb).)
 #
 # One pixel by hand, row 1 and column 2, number 6 in the row of 16. We need $dL/d\theta$, which
 # chapter 9 derives:
@@ -667,19 +675,20 @@ V = F.grid_sample(U_array[None, None], F.affine_grid(theta_leaf, (1, 1, 4, 4)))
 (V * G).sum().backward()
 dtheta = theta_leaf.grad[0]
 print("dL/dtheta:", dtheta.ravel())
-print("column 6 of W:", W[:, 6])
-print("through theta:", dtheta.ravel() @ W[:, 6], "  direct:", direct[1, 2])
-print("together:", dtheta.ravel() @ W[:, 6] + direct[1, 2], "  the tape says:", dU[1, 2])
-assert dtheta.ravel() @ W[:, 6] + direct[1, 2] == dU[1, 2]
+column = W.data[:, 6]
+print("column 6 of W:", column)
+print("through theta:", dtheta.ravel() @ column, "  direct:", direct[1, 2])
+print("together:", dtheta.ravel() @ column + direct[1, 2], "  the package says:", dU[1, 2])
+assert dtheta.ravel() @ column + direct[1, 2] == dU[1, 2]
 
 # %% [markdown]
-# **Exercise A.4.** Write it for all pixels: $dL/dU$ from the direct route, $W$ and $dL/d\theta$, for
-# an image of any height and width. The pixels are numbered row by row.
+# **Exercise A.4.** Write it for all pixels: $dL/dU$ from the direct route, $W$ and $dL/d\theta$,
+# for an image of any height and width. Pixels and numbers of $\theta$ are counted row by row.
 
 
 # %%
 def both_routes(direct, W, dtheta):
-    """dL/dU (H, W'), from direct (H, W'), the matrix W (6, H W') and dtheta (2, 3)."""
+    """dL/dU, an array of the shape of direct; W is (6, number of pixels), dtheta (2, 3)."""
     ### BEGIN SOLUTION
     return direct + (dtheta.ravel() @ W).reshape(direct.shape)
     ### END SOLUTION
@@ -704,4 +713,20 @@ last.bias.data[...] = [0.8, 0.3, 0.07, -0.2, 0.7, -0.11]
 print("gradcheck:", gradcheck(transformer, [U_many]))
 
 # %% [markdown]
-# It knows both routes, and so do you.
+# Does the check see the second route at all? Cut it, and the check has to fail:
+
+
+# %%
+def cut(U):
+    """The same output, but no gradient flows through theta."""
+    return F.grid_sample(U, transformer.grid(U).detach())
+
+
+try:
+    gradcheck(cut, [U_many])
+except GradcheckError as error:
+    print(type(error).__name__)
+assert np.array_equal(cut(U_many).data, transformer(U_many).data)
+
+# %% [markdown]
+# It does. Wherever you meet a gradient that is almost right, look for a second route.

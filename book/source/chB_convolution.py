@@ -481,7 +481,9 @@ pool = functools.partial(F.max_pool2d, kernel_size=2)
 for side in ("left", "right", "both"):
     (slopes,) = numeric_gradients(pool, [tie[None, None]], np.ones((1, 1, 1, 1)), side=side)
     print(f"difference, {side}:\n", slopes[0, 0].round(6))
-print("the package:\n", backward(pool, tie, np.ones((1, 1))))
+by_package = backward(pool, tie, np.ones((1, 1)))
+assert np.array_equal(by_package, [[1, 0], [0, 0]]), "max_pool2d: the first of equals gets all"
+print("the package:\n", by_package)
 
 # %% [markdown]
 # The package, like PyTorch, gives all to the *first* of the largest, row by row. Half for each,
@@ -498,9 +500,9 @@ print("the package:\n", backward(pool, tie, np.ones((1, 1))))
 lifted = (pool(tie[None, None] + 0.125).data - pool(tie[None, None]).data).item() / 0.125
 by_comparison = (tie == tie.max()).astype(float)
 print("the maximum rises by", lifted, "for each unit that the window is lifted")
-print("the first of equals hands out", backward(pool, tie, np.ones((1, 1))).sum())
+print("the first of equals hands out", by_package.sum())
 print("the comparison hands out", by_comparison.sum())
-assert backward(pool, tie, np.ones((1, 1))).sum() == lifted != by_comparison.sum()
+assert by_package.sum() == lifted != by_comparison.sum()
 
 # %% [markdown]
 # Are ties rare? Not in images with a black background, and not behind a ReLU, which makes many

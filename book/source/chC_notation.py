@@ -150,6 +150,7 @@ dV_dU = reference.eq06_grad_U(U[0], x_s, y_s)
 dV_dxs = reference.eq07_grad_xs(U[0], x_s, y_s)
 dV_dys = reference.eq07_grad_ys(U[0], x_s, y_s)
 S = dV_dU.reshape(len(x_s), -1)
+S_T = S.T
 
 # Layers, learning, checking.
 x, weight, bias = U, rng.standard_normal((O, C, kh, kw)), rng.standard_normal(O)
@@ -254,7 +255,8 @@ Table(
 )
 
 # %% [markdown]
-# Is a letter missing? This cell looks through all formulas of the book.
+# Is a letter missing? This cell looks through all formulas of the book. A letter has to be a
+# symbol, a size or an index of the tables above, or to have a row for its chapter in the last one.
 
 # %%
 GREEK = "alpha|beta|gamma|delta|varepsilon|epsilon|eta|theta|Phi|phi|lambda|mu|sigma"
@@ -276,14 +278,20 @@ def formulas(path):
             yield from (a or b for a, b in re.findall(r"\$\$(.+?)\$\$|\$(.+?)\$", text, re.S))
 
 
-known = [s.symbol for s in symbols] + [letter for letter, *_ in notation.LETTERS]
-known += [f"${text}$" for s in notation.SIZES for text in (s.letter, s.index)]
-in_tables = {letter for text in known for letter in letters(text)}
-missing = {
-    path.name: sorted(new)
-    for path in map(BOOK.joinpath, FILES.values())
-    if (new := {l for f in formulas(path) for l in letters(f)} - in_tables)
-}
+def letters_of(texts):
+    return {
+        letter for text in texts for f in re.findall(r"\$(.+?)\$", text) for letter in letters(f)
+    }
+
+
+everywhere = letters_of([s.symbol for s in symbols])
+everywhere |= letters_of(f"${name}$" for s in notation.SIZES for name in (s.letter, s.index))
+missing = {}
+for chapter, name in FILES.items():
+    here = letters_of(letter for letter, _, where in notation.LETTERS if where == chapter)
+    used = {letter for f in formulas(BOOK / name) for letter in letters(f)}
+    if used - here - everywhere:
+        missing[name] = sorted(used - here - everywhere)
 assert not missing, f"letters without a row in stn_numpy/notation.py: {missing}"
 print("letters in formulas of the book that no table has: none")
 

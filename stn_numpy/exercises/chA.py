@@ -165,9 +165,8 @@ WALKS = {
     "That is the order from the oldest to the newest; gradients flow the other way.": (
         in_order(lambda root: by_serial(root, newest=False))
     ),
-    "All gradients are 0: the root's own gradient is 1, and has to be set.": (
-        in_order(by_serial, start=0)
-    ),
+    "All gradients stay 0: the root's own gradient is 1; is it set, and is it passed on? (The "
+    "numbers of this check stand on no tape of yours.)": (in_order(by_serial, start=0)),
     "A number is visited each time that something arrives, and passes on what it has passed on "
     "before.": each_time,
 }
@@ -210,7 +209,8 @@ def sorted_by_calls(root):
     {
         "once for every route": push_with_a_list,
         "must not call itself": sorted_by_calls,
-        "For (x + y) (x + x) it leaves": lambda root: setattr(root, "grad", 7),
+        "For (x + y) (x + x) it leaves": in_order(by_serial, start=2),
+        "is it set, and is it passed on?": lambda root: setattr(root, "grad", 1),
         "It returns dict": lambda root: {},
     },
 )
