@@ -621,13 +621,15 @@ def curves_figure(
     ylabel: str = "",
     points: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
     jump: float = np.inf,
+    beside: bool = False,
     alt: str = "",
 ) -> "Figure":
     """Curves (x, y) by their names, and points (x, y) by theirs.
 
     jump: where y changes by more from one x to the next, the curve is broken, not drawn upright.
+    beside: the legend stands beside the curves, not among them.
     """
-    figure = new_figure(6.6, 3.6, alt or title)
+    figure = new_figure(8.4 if beside else 6.6, 3.6, alt or title)
     axes = figure.subplots()
     for (name, (x, y)), (color, line) in zip(curves.items(), _LINES):
         x, y = np.asarray(x, float), np.asarray(y, float)
@@ -637,7 +639,8 @@ def curves_figure(
         axes.plot(x, y, marker, color=color, markersize=7, markeredgecolor="white", label=name)
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    place = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if beside else {}
+    axes.legend(fontsize=8, **place)
     return figure
 
 
@@ -800,7 +803,8 @@ def bars_figure(
 
 def pictures_figure(pictures: Mapping[str, np.ndarray], title: str = "", alt: str = "") -> "Figure":
     """Grey images (H, W) side by side, by their names, each from its darkest to its brightest."""
-    figure = new_figure(2.5 * len(pictures) + 0.4, 3.2, alt or title)
+    highest = max(len(picture) / len(picture[0]) for picture in pictures.values())
+    figure = new_figure(2.5 * len(pictures) + 0.4, 0.9 + 2.3 * min(highest, 1), alt or title)
     figure.suptitle(title)
     (row,) = figure.subplots(1, len(pictures), squeeze=False)
     for axes, (name, picture) in zip(row, pictures.items()):
@@ -1644,49 +1648,9 @@ def flow_figure(
     axes.set(title=title, xlabel="norm of the gradient", ylim=(len(names) - 0.5, -0.5))
     axes.set_xlim(low / 2, 3 * max(positive))
     axes.set_yticks(range(len(names)), names, fontsize=8)
-    ticks = 10.0 ** np.arange(np.log10(low) + 1, np.ceil(np.log10(max(positive))) + 1)
-    axes.set_xticks([low, *ticks], ["0", *(f"{tick:g}" for tick in ticks)])
+    powers = range(round(np.log10(low)) + 1, int(np.ceil(np.log10(max(positive)))) + 1)
+    axes.set_xticks([low, *(10.0**p for p in powers)], ["0", *(f"$10^{{{p}}}$" for p in powers)])
     axes.minorticks_off()
     axes.axvline(low, color="#999999", linewidth=0.8)
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-    return figure
-
-
-# Where a row is read -----------------------------------------------------------------------------
-
-
-def readings_figure(
-    size: int, readings: Mapping[str, np.ndarray], title: str = "", alt: str = ""
-) -> "Figure":
-    """A row of pixels, and below it where several rules read it: a line of points for each.
-
-    size: how many pixels; readings: points in pixels by the name of their rule. Points outside of
-    the centres, where the image fades, are hollow.
-    """
-    points = np.concatenate([np.asarray(x, float) for x in readings.values()])
-    low, high = min(-0.5, points.min()), max(size - 0.5, points.max())
-    figure = new_figure(1.1 * (high - low) + 2.6, 0.5 * len(readings) + 1.9, alt or title)
-    axes = figure.subplots()
-    _draw_row(axes, np.arange(float(size)), 0)
-    lines = 1.1 + 0.75 * np.arange(len(readings))
-    for m in range(size):
-        axes.plot([m, m], [0.5, lines[-1] + 0.3], ":", color="#999999", linewidth=0.9, zorder=0)
-    for x, y, (color, marker) in zip(readings.values(), lines, _cycle()):
-        axes.plot([low, high], [y, y], color="#CCCCCC", linewidth=0.7, zorder=0)
-        inside = (x > -1e-9) & (x < size - 1 + 1e-9)
-        for chosen, face in ((inside, color), (~inside, "white")):
-            axes.plot(
-                x[chosen],
-                np.full(chosen.sum(), y),
-                marker,
-                color=color,
-                markerfacecolor=face,
-                markersize=8,
-            )
-    axes.set(xlim=(low - 0.3, high + 0.3), ylim=(lines[-1] + 0.5, -0.7), title=title)
-    axes.set(xlabel="x (pixels)", xticks=range(size), yticks=[0, *lines])
-    axes.set_yticklabels(["column", *readings])
-    axes.tick_params(left=False)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
     return figure

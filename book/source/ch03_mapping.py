@@ -150,7 +150,8 @@ def ask(image, theta):
 
 sent, arrived = send(digit, inverse(turn))
 asked, answered = ask(digit, turn)
-inside = answered == 1  # the pixels that show some part of the input
+x, y = applied(turn, (28, 28))
+inside = (x >= -0.5) & (x < 27.5) & (y >= -0.5) & (y < 27.5)  # whose source is in the image
 print("pixels that show a part of the input:", inside.sum())
 print("forward: holes", (inside & (arrived == 0)).sum(), "  overlaps", (arrived > 1).sum())
 print("inverse: holes", (inside & (answered == 0)).sum(), "  overlaps", (answered > 1).sum())

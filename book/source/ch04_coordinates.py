@@ -236,8 +236,8 @@ for name, theta_n in {"naive": naive, "converted": converted}.items():
 plots.pictures_figure(
     pictures,
     title="A turn by 45 degrees of an image that is not square",
-    alt="The naive turn makes the digit slanted and flat; the converted one turns it and keeps its "
-    "shape.",
+    alt="The naive turn makes the digit slanted, long and thin; the converted one turns it and "
+    "keeps its shape.",
 )
 
 # %% [markdown]
@@ -309,7 +309,7 @@ for aligned in (False, True):
     G = np.stack(
         [reference.to_normalised(x, 5, aligned), reference.to_normalised(y, 6, aligned)], axis=-1
     )
-    right = gradcheck(lambda G: F.grid_sample(images, G, align_corners=aligned), G)  # noqa: B023
+    right = gradcheck(lambda G, aligned=aligned: F.grid_sample(images, G, align_corners=aligned), G)
     print(f"align_corners={aligned!s:5}  gradcheck: {right}")
 
 # %% [markdown]
@@ -347,16 +347,17 @@ rules = {
 print("targets  sampler              first     last  largest error")
 offsets = {}
 for corners, g in targets.items():
-    for rule, to_pixels in rules.items():
-        x = to_pixels(g)
-        error = np.abs(x - np.arange(W)).max().round(4)
+    for rule, convert in rules.items():
+        x = convert(g)
         offsets[corners, rule] = x - np.arange(W)
-        print(f"{corners:7s}  {rule:20s}{x[0]:6.3f}  {x[-1]:7.3f}  {error}")
+        error = np.abs(offsets[corners, rule]).max()
+        first, last = x[[0, -1]].round(3) + 0.0
+        print(f"{corners:7s}  {rule:20s}{first:6.3f}  {last:7.3f}  {error:.4f}")
 
 # %% [markdown]
 # Two of the eight have no error: `True` with $W - 1$, and `False` with $((g + 1) W - 1) / 2$. All
-# others move or zoom the picture. In the figure, right is where the grid reads too far to the
-# right.
+# others move or zoom the picture. Five of them, pixel by pixel; above 0 the grid reads too far to
+# the right:
 
 # %%
 plots.curves_figure(
@@ -367,6 +368,7 @@ plots.curves_figure(
         "targets False, sampler True": (np.arange(W), offsets["False", "(g + 1) (W - 1) / 2"]),
         "targets False, W": (np.arange(W), offsets["False", "(g + 1) W / 2"]),
     },
+    beside=True,
     title="How far off the identity reads",
     xlabel="pixel of the output",
     ylabel="x read, minus x wanted (pixels)",
@@ -376,14 +378,16 @@ plots.curves_figure(
 )
 
 # %% [markdown]
-# None is off by more than a pixel, so no picture looks wrong. Now let the "identity" be applied
-# ten times, as in a net with several transformers, or a video that is registered frame by frame:
+# None of these five is off by more than a pixel, so no picture looks wrong. Now let the "identity"
+# be applied ten times, as in a net with several transformers, or a video that is registered frame
+# by frame:
 
 
 # %%
 def ten_times(image, corners, rule):
     """The image, read ten times by an identity that is none."""
-    x = rules[rule](targets[corners])
+    convert, g = rules[rule], targets[corners]
+    x = convert(g)
     G = np.stack(np.meshgrid(*[reference.to_normalised(x, W)] * 2), axis=-1)[None]
     V = image[None, None]
     for _ in range(10):
@@ -449,7 +453,7 @@ for aligned in (False, True):
     print(
         f"one pixel, align_corners={aligned!s:5}: {reference.pixels_per_unit(1, aligned)}", end=""
     )
-    print(f" pixels for each unit, g = 0.3 is at {reference.to_pixels(0.3, 1, aligned):.1f}")
+    print(f" pixels for each unit, g = 0.5 is at {reference.to_pixels(0.5, 1, aligned):g}")
 
 # %% [markdown]
 # More important than which one is that it is the same one everywhere: in the grid generator, in the
@@ -472,78 +476,89 @@ def to_pixels(g, size, align_corners):
 check("04.1", to_pixels)
 
 # %% [markdown]
-# **Exercise 04.2.** An image has 4 rows and 10 columns, and `align_corners=False`. At some point the
-# slopes for each *pixel* are $\partial V / \partial x = -10$ and $\partial V / \partial y = 4$. Six
-# people report what they have got for normalised coordinates:
-#
-# | | along $x$ | along $y$ |
-# |---|---|---|
-# | A | -20 | 20 |
-# | B | -10 | 4 |
-# | C | -100 | 16 |
-# | D | -45 | 6 |
-# | E | -50 | 8 |
-# | F | -2 | 2 |
-#
-# What has each of them done? Choose from `"right"`, `"missing"` (no factor), `"exchanged"` (that of
-# the other axis), `"not halved"` (the whole size), `"other ruler"` (that of `align_corners=True`)
-# and `"divided"` (by the factor, instead of multiplied).
+# **Exercise 04.2.** The other way: a $\theta$ for normalised coordinates is given. Return the one
+# for pixels. The input is `size_in` = (H, W) pixels large, the output `size_out`.
 
 
 # %%
-def what_they_did():
-    """A dictionary: {"A": "...", "B": "...", and so on to "F"}."""
+def in_pixels_of(theta_n, size_in, size_out, align_corners):
+    """The theta (2, 3) in pixels that reads the same points."""
+
     ### BEGIN SOLUTION
-    # W / 2 = 5 along x and H / 2 = 2 along y.
-    return {
-        "A": "exchanged",  # 2 and 5
-        "B": "missing",  # 1 and 1
-        "C": "not halved",  # 10 and 4
-        "D": "other ruler",  # 4.5 and 1.5
-        "E": "right",  # 5 and 2
-        "F": "divided",  # 1/5 and 1/2
-    }
+    def ruler(size):
+        H, W = size
+        less = 1 if align_corners else 0
+        return np.array(
+            [[(W - less) / 2, 0, (W - 1) / 2], [0, (H - less) / 2, (H - 1) / 2], [0, 0, 1]]
+        )
+
+    full = np.vstack([theta_n, [0, 0, 1]])
+    return (ruler(size_in) @ full @ np.linalg.inv(ruler(size_out)))[:2]
     ### END SOLUTION
 
 
 # %%
-check("04.2", what_they_did)
+check("04.2", in_pixels_of)
 
 # %% [markdown]
-# **Exercise 04.3.** The same number $g$ is read at two places by the two rulers. How many pixels
-# further to the right is it with `align_corners=False` than with `True`? Derive it on paper, for any
-# $g$ and size. Then say: is there a size for which the rulers agree? A point? And where, inside of
-# the image, are they furthest apart?
+# **Exercise 04.3.** The grid generator, whole: a batch of thetas (N, 2, 3) and the `size` = (N, C,
+# H, W) of the output; return the grid (N, H, W, 2) of normalised $(x, y)$, for both rulers. No axis
+# has less than two pixels. The check says which mistake it sees.
 
 
 # %%
-def further_right(g, size):
-    """The pixel of g with False, minus the pixel of g with True."""
+def grid_of(theta, size, align_corners=False):
+    """Eq. (1) for every pixel of the output, in normalised coordinates."""
     ### BEGIN SOLUTION
-    # (size - 1) / 2 + g size / 2, minus (size - 1) / 2 + g (size - 1) / 2. The size cancels: the
-    # rulers agree in the middle of every image, and are half a pixel apart at the ends of every one.
-    return g / 2
+    N, _, H, W = size
+
+    def centres(n):
+        return np.linspace(-1, 1, n) if align_corners else (2 * np.arange(n) + 1) / n - 1
+
+    x, y = np.meshgrid(centres(W), centres(H))
+    targets = np.stack([x.ravel(), y.ravel(), np.ones(H * W)])
+    return (theta @ targets).swapaxes(1, 2).reshape(N, H, W, 2)
     ### END SOLUTION
 
 
 # %%
-check("04.3", further_right)
+check("04.3", grid_of)
 
 # %% [markdown]
-# **Exercise 04.4.** The backward pass of the conversion. From above comes `dP` (N, H', W', 2), the
-# gradient for the points in pixels; `dP[..., 0]` is that of $x$. Return the gradient for the same
-# points in normalised coordinates, of an *image* of `H` rows and `W` columns. `verify` puts your
-# function behind Eq. (7) and judges the gradient that comes out.
+# **Exercise 04.4.** The factor. Here is a function that knows the slopes of the bilinear sampler,
+# but in pixels: give it points in pixels, and it returns how the loss changes for each pixel that
+# a point moves along $x$, and along $y$. (Chapter 8 derives what it does.)
 
 
 # %%
-def to_pixels_backward(dP, H, W, align_corners):
-    """dL/dG (N, H', W', 2) from dL/dP, where P are the points G in pixels."""
+def slopes_in_pixels(dV, input, x, y):
+    """dL/dx and dL/dy, (N, H', W'), for dV (N, C, H', W') and points x, y (N, H', W') in pixels."""
+    dx, dy = np.zeros(x.shape), np.zeros(x.shape)
+    for n in range(len(x)):
+        at = input[n], x[n].ravel(), y[n].ravel()
+        dV_n = dV[n].reshape(len(input[n]), -1)
+        dx[n] = reference.grad_xs(dV_n, reference.eq07_grad_xs(*at)).reshape(x[n].shape)
+        dy[n] = reference.grad_xs(dV_n, reference.eq07_grad_ys(*at)).reshape(x[n].shape)
+    return dx, dy
+
+
+# %% [markdown]
+# The sampler's backward pass has to return the gradient of the *grid*, whose last axis is $(x, y)$
+# in normalised coordinates. Write it around `slopes_in_pixels`: what goes in, and what comes out?
+# The `input` (N, C, H, W) need not be square, and the grid (N, H', W', 2) may be of any size.
+
+
+# %%
+def grid_backward(dV, input, grid, align_corners=False):
+    """dL/dgrid, (N, H', W', 2)."""
     ### BEGIN SOLUTION
-    sizes = np.array([W, H])  # x first
-    return dP * ((sizes - 1) / 2 if align_corners else sizes / 2)
+    H, W = input.shape[2:]
+    less = 1 if align_corners else 0
+    factor = np.array([(W - less) / 2, (H - less) / 2])
+    x, y = np.moveaxis(grid * factor + [(W - 1) / 2, (H - 1) / 2], -1, 0)
+    return np.stack(slopes_in_pixels(dV, input, x, y), axis=-1) * factor
     ### END SOLUTION
 
 
 # %%
-check("04.4", to_pixels_backward)
+check("04.4", grid_backward)

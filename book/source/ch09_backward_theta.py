@@ -431,7 +431,7 @@ for _ in range(9):
     x, y = at @ [1, 1, 1]
     xs, ys, losses = [*xs, x], [*ys, y], [*losses, loss.item()]
     at = at - 0.01 * leaf.grad
-print("losses:", *(f"{loss:.4f}" for loss in losses))
+print("losses:", *(f"{loss:.5f}" for loss in losses))
 assert np.allclose(losses[:2], [L, loss_after(0.01)[2]]), "(theta): by hand and by tape differ"
 
 # %%

@@ -426,7 +426,8 @@ plots.verdicts_figure(
 # - *2 images, 3 channels, 5 x 4.* All sizes are different, and there are more points than cells, so
 #   some pixels are read several times. That is the test to write.
 # - *And points outside.* Bugs live at borders.
-# - *Points on pixels.* Everything fails, also the right sampler. This test says nothing.
+# - *Points on pixels.* Everything fails, and the right sampler too: a false alarm. This test says
+#   nothing.
 #
 # The last row is the uncomfortable one. Eq. (7) as printed is wrong on pixels only. Off the pixels
 # central differences can not see it, and on the pixels they can not be believed. `verify` compares

@@ -34,7 +34,11 @@ digits = load_digits()
 # learned like all other layers, from the gradient of $\theta$, and nobody ever tells it a right
 # $\theta$.
 #
-# `SpatialTransformer` is three statements, one for each part:
+# %%
+plots.module_figure()
+
+# %% [markdown]
+# `SpatialTransformer` is three statements, one for each part of the picture:
 
 # %%
 print(inspect.getsource(SpatialTransformer.forward))
@@ -69,8 +73,8 @@ assert np.array_equal(fresh, U)
 print(fresh)
 
 # %% [markdown]
-# A network with a fresh transformer in front computes exactly what it would compute without one. It
-# can only get better from there. Here is the function that does it:
+# A network with a fresh transformer in front computes exactly what it would compute without one,
+# and goes on from there. Here is the function that sets it so:
 
 # %%
 print(inspect.getsource(start_at_identity).split('"""')[2])
@@ -88,7 +92,7 @@ print(inspect.getsource(start_at_identity).split('"""')[2])
 dV = np.array([[1, -1, 2, 0], [0, 3, 1, -2], [1, 0, -1, 2], [2, 1, 0, 1]], dtype=float)
 
 to_the_right = np.diff(U, axis=1, append=0)
-dx = dV * to_the_right
+dx = dV * to_the_right + 0.0  # + 0.0 makes -0.0 a plain 0.0
 print("dV/dx:\n", to_the_right)
 print("dL/dx:\n", dx)
 print("sums of the columns:", dx.sum(axis=0))
@@ -131,7 +135,7 @@ for k in range(6):
 assert np.array_equal(layer.weight.grad, dW)
 assert np.array_equal(layer.weight.grad, np.outer(g, u))
 print("weights of theta_13, one for each pixel:\n", layer.weight.grad[2].reshape(4, 4))
-print("handed on to the pixels:", np.unique(g @ layer.weight.data))
+print("handed on to the pixels, at most:", np.abs(g @ layer.weight.data).max())
 
 # %% [markdown]
 # Each weight of $\theta_{13}$ received $-10$ times its pixel. So after one step the layer answers
@@ -226,7 +230,7 @@ def norms_while_learning(net, steps, rate=0.05):
 
 norms = norms_while_learning(net, 3)
 for name, first in norms["step 1"].items():
-    print(f"{name:24} step 1: {first:.4f}   step 2: {norms['step 2'][name]:.1e}")
+    print(f"{name:22} step 1: {first:<7.2g} step 2: {norms['step 2'][name]:.2g}")
 
 # %%
 plots.flow_figure(
@@ -263,7 +267,7 @@ def moved(all_zero):
     inside = net[0].localisation
     if all_zero:
         for name, parameter in inside.named_parameters():
-            if "7" not in name:  # the last layer stays at the identity
+            if "7." not in name:  # the last layer stays at the identity
                 parameter.data[...] = 0
     before = inside.state_dict()
     norms_while_learning(net, 5)
@@ -276,18 +280,18 @@ print("all layers 0:", *moved(all_zero=True))
 # %% [markdown]
 # ## Why the identity?
 #
-# Because a random $\theta$ looks anywhere. Here are three digits as transformers with a random last
-# layer would show them to the classifier, beside a fresh one:
+# Because a random $\theta$ looks anywhere. Here is a digit as the classifier would see it at first,
+# with the identity and with three times six random numbers from $-1$ to $1$:
 
 # %%
-three = np.repeat(digits.test_images[2:3, None] / 255, 4, axis=0)
+four = np.repeat(digits.test_images[2:3, None] / 255, 4, axis=0)
 thetas = np.array([[1.0, 0, 0, 0, 1, 0]] * 4)
 thetas[1:] = rng.uniform(-1, 1, (3, 6))
-grids = Affine().grid(thetas, three.shape)
+grids = Affine().grid(thetas, four.shape)
 plots.transformer_figure(
-    three[:, 0],
+    four[:, 0],
     grids.data,
-    F.grid_sample(three, grids).data[:, 0],
+    F.grid_sample(four, grids).data[:, 0],
     title="What a classifier sees on the first day",
     labels=["identity", "random", "random", "random"],
     alt="With the identity the classifier sees the digit. With random numbers it sees a slanted, "
@@ -301,18 +305,18 @@ plots.transformer_figure(
 # %%
 for shift in (0.0, 1.0, 3.0):
     theta = Tensor(np.array([[1.0, 0, shift, 0, 1, 0]]), requires_grad=True)
-    V = F.grid_sample(three[:1], Affine().grid(theta, (1, 1, 28, 28)))
+    V = F.grid_sample(four[:1], Affine().grid(theta, (1, 1, 28, 28)))
     F.sum(V * V).backward()
     print(f"shift {shift}: brightest {V.data.max():.2f}, gradient {np.abs(theta.grad).max():.2f}")
 
 # %% [markdown]
-# "The output has gone blank" is the most common complaint about spatial transformers. The remedies:
-# start at the identity, and let the localisation net learn more slowly than the rest (chapter 12).
+# "The output has gone blank" is a common complaint about spatial transformers. The remedies: start
+# at the identity, and let the localisation net learn more slowly than the rest.
 #
 # ## Nothing may squash theta
 #
-# It seems careful to keep $\theta$ within bounds, by a tanh behind the last layer. Several
-# published programs do it. What becomes of the identity?
+# It seems careful to keep $\theta$ within bounds, by a tanh behind the last layer. Published
+# programs do it. What becomes of the identity?
 
 # %%
 identity = Affine().identity().astype(float)
@@ -349,7 +353,7 @@ for output in (1, 2, 4, 8):
 raw = Tensor(identity[None], requires_grad=True)
 V = F.grid_sample(U[None, None], Affine().grid(F.relu(raw), (1, 1, 4, 4)))
 V.backward(dV[None, None])
-print("gradient behind a ReLU: ", raw.grad[0])
+print("gradient behind a ReLU: ", raw.grad[0] + 0.0)
 print("gradient without it:    ", g)
 
 # %% [markdown]
@@ -423,8 +427,8 @@ print("output:\n", attention(U[None, None]).data[0, 0])
 #
 # ## Wires that lead nowhere
 #
-# Three ways to connect the parts wrongly, all of them found in programs that people use. None of
-# them crashes, and with each of them the loss falls, as the classifier learns on its own.
+# Three ways to connect the parts wrongly; two of them stand in published programs. None of them
+# crashes, and with each of them the loss falls, as the classifier learns on its own.
 
 
 # %%

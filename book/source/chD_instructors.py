@@ -22,7 +22,7 @@ from unittest import mock
 import numpy as np
 
 import stn_numpy
-from stn_numpy import autograd, exercises, functional, op, plots, reference
+from stn_numpy import autograd, exercises, functional, op, plots, reference, transforms
 from stn_numpy.exercises import answers, chD, check, registry
 from stn_numpy.tables import Table
 
@@ -37,11 +37,13 @@ theta = np.array([[0.25, 0.5, 1.75], [-0.5, 0.25, 2.75]])
 BOOK = Path(stn_numpy.__file__).parents[1] / "book"
 
 
+@functools.cache
 def cells_of(path):
     """The cells of a notebook: (kind, source, metadata, outputs)."""
-    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-        source = "".join(cell["source"])
-        yield cell["cell_type"], source, cell["metadata"], cell.get("outputs", [])
+    return [
+        (cell["cell_type"], "".join(cell["source"]), cell["metadata"], cell.get("outputs", []))
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+    ]
 
 
 def sources(chapter, kind, folder=BOOK):
@@ -58,13 +60,19 @@ def title(chapter):
     return f"[{sources(chapter, 'markdown')[0].splitlines()[0][2:]}]" + f"({CHAPTERS[chapter]})"
 
 
+def figures(chapter):
+    """How many figures a chapter shows."""
+    outputs = [o for *_, some in cells_of(BOOK / CHAPTERS[chapter]) for o in some]
+    return sum("image/png" in output.get("data", {}) for output in outputs)
+
+
 Table(
     ["chapter", "equations", "figures", "asserts", "exercises"],
     [
         (
             title(chapter),
             " ".join(f"({tag})" for tag in re.findall(r"\\tag\{(.*?)\}", text)),
-            sum("image/png" in str(outputs) for *_, outputs in cells_of(BOOK / CHAPTERS[chapter])),
+            figures(chapter),
             sum(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(code))),
             len(exercises.names(chapter)),
         )
@@ -90,9 +98,8 @@ MINUTES_AN_EXERCISE = 10
 def minutes(chapter):
     """Estimated minutes to read a chapter, and to do its exercises, to 5 minutes."""
     words = sum(len(re.findall(r"\w+", text)) for text in sources(chapter, "markdown"))
-    figures = sum("image/png" in str(o) for *_, o in cells_of(BOOK / CHAPTERS[chapter]))
-    code_cells = len(sources(chapter, "code"))
-    reading = words / WORDS_A_MINUTE + MINUTES_A_CELL * code_cells + MINUTES_A_FIGURE * figures
+    reading = words / WORDS_A_MINUTE + MINUTES_A_CELL * len(sources(chapter, "code"))
+    reading += MINUTES_A_FIGURE * figures(chapter)
     return 5 * round(reading / 5), MINUTES_AN_EXERCISE * len(exercises.names(chapter))
 
 
@@ -206,8 +213,8 @@ print("and of exercises:", round(read_and_done[1] / 60))
 # ## Handing out and grading with nbgrader
 #
 # Each chapter is there twice. `book/06_bilinear.ipynb` is the reader's: the exercises are open.
-# `book/solved/06_bilinear.ipynb` is the source: with solutions between `### BEGIN SOLUTION` and
-# `### END SOLUTION`, and a hidden test in every cell with a `check`.
+# `book/solved/06_bilinear.ipynb` is the source: with solutions, between the usual marks, and a
+# hidden test in every cell with a `check`.
 # [nbgrader](https://nbgrader.readthedocs.io) reads it as it is. Step by step, in a shell, with the
 # repository in `stn_numpy/`:
 #
@@ -261,50 +268,55 @@ for name, folder in (("solved", BOOK / "solved"), ("as handed out", BOOK)):
 #
 # ## What each exercise finds out
 #
-# For every exercise the package knows wrong answers, written the way a learner would write them.
-# Here each of them is handed in, and what `check` answers is noted. A name in brackets is one of
-# `verify`, with a longer explanation in the verdict itself. No answer contains the solution.
+# For every exercise the package knows wrong answers, written the way a learner would write them,
+# each under words that the verdict on it contains. This is the table of them. A name in brackets
+# is one of `verify`, whose verdict explains it and names the chapter to read. No verdict contains
+# the solution.
 
 
 # %%
-def diagnosis(name, wrong):
-    """What check says of a wrong answer, in short."""
-    verdict = check(name, wrong)
-    assert not verdict, f"{name}: a wrong answer passes"
-    tags = re.findall(r"\[[a-z][\w-]+\]", verdict.words)
-    return " ".join(dict.fromkeys(tags)) or verdict.words.splitlines()[0]
-
-
-FOUND = {
-    name: list(dict.fromkeys(diagnosis(name, w) for w in registry.find(name).mistakes.values()))
-    for chapter in CHAPTERS
-    for name in exercises.names(chapter)
-}
-
-
 def questions(chapter):
     """For each exercise of a chapter, the first line of what its function is asked for."""
     found = {}
     for kind, source, metadata, _ in cells_of(BOOK / CHAPTERS[chapter]):
         if kind == "code" and metadata.get("nbgrader", {}).get("solution"):
-            function = ast.parse(source).body[-1]
-            found[metadata["nbgrader"]["grade_id"]] = ast.get_docstring(function).splitlines()[0]
+            name = metadata["nbgrader"]["grade_id"].removeprefix("exercise-").replace("-", ".")
+            found[name] = ast.get_docstring(ast.parse(source).body[-1]).splitlines()[0]
     return found
 
 
-QUESTIONS = {key: text for chapter in CHAPTERS for key, text in questions(chapter).items()}
+def shown(words):
+    """What a verdict says: a sentence, a name of verify, or a part of a sentence."""
+    whole = words.startswith("[") or words.endswith((".", "?"))
+    return words if whole else f"... {words.strip(' :')} ..."
+
+
+QUESTIONS = {name: text for chapter in CHAPTERS for name, text in questions(chapter).items()}
 Table(
     ["exercise", "asks for", "what it tells apart"],
     [
-        (name, QUESTIONS[f"exercise-{name.replace('.', '-')}"], " · ".join(said))
-        for name, said in FOUND.items()
+        (name, text, " · ".join(map(shown, registry.find(name).mistakes)))
+        for name, text in QUESTIONS.items()
     ],
 )
 
 # %%
-handed_in = sum(len(registry.find(name).mistakes) for name in FOUND)
-print("exercises:", len(FOUND))
-print("wrong answers handed in:", handed_in, "  refused: all")
+print("exercises:", len(QUESTIONS))
+print("wrong answers:", sum(len(registry.find(name).mistakes) for name in QUESTIONS))
+
+# %% [markdown]
+# The tests of the repository hand in all of them, and nonsense of every kind besides. Here those of
+# three chapters are handed in, and `check` has to refuse each and say so:
+
+# %%
+for chapter in ("06", "07", "B"):
+    for name in exercises.names(chapter):
+        mistakes = registry.find(name).mistakes
+        for words, wrong in mistakes.items():
+            verdict = check(name, wrong)
+            assert not verdict, f"{name}: a wrong answer passes"
+            assert words in verdict.words, f"{name}: this is said of another mistake: {verdict}"
+        print(f"{name}: {len(mistakes)} wrong answers, all refused for the right reason")
 
 # %% [markdown]
 # ## What the worked example hides
@@ -338,8 +350,8 @@ assert not chD.hidden(U, theta, (2, 0))
 # For a second group, or an exam, take another $U$ and another $\theta$. A good one has short
 # binary fractions, so that everything is exact on paper; a point inside, off the lattice, and not
 # in the middle between two pixels; a target whose $x^t$, $y^t$ and 1 differ, so that no column of
-# $\partial V / \partial \theta$ is like another; and it hides none of the nine mistakes. All that is
-# tested below, so a seed is all you need.
+# $\partial V / \partial \theta$ is like another; and it hides none of the nine mistakes. All this
+# is tested, so a seed is all you need.
 
 
 # %%
@@ -351,10 +363,10 @@ def variant(seed):
         theta = rng.integers((-4, -4, 0), (5, 5, 13), (2, 3)) / 4
         target = [(2, 3), (3, 2)][rng.integers(2)]
         x, y = chD.source(theta, target)
-        tells = (
-            0 < x < 3 and 0 < y < 3 and 0.5 not in (x % 1, y % 1) and np.linalg.det(theta[:, :2])
-        )
-        if tells and not chD.on_lattice(theta, target) and not chD.hidden(U, theta, target):
+        inside = 0 < x < 3 and 0 < y < 3 and not chD.on_lattice(theta, target)
+        if not inside or 0.5 in (x % 1, y % 1) or np.linalg.det(theta[:, :2]) == 0:
+            continue
+        if not chD.hidden(U, theta, target):
             return U, theta, target
 
 
@@ -486,7 +498,22 @@ def last_one_only(leaf, gradient):
 # %%
 MUTANTS = [
     (
+        "00",
+        "the grid read as (y, x)",
+        planted("grid_sample", arguments=lambda U, G, *rest: (U, G[..., ::-1], *rest)),
+    ),
+    (
+        "01",
+        "max-pooling takes the smallest",
+        planted("max_pool2d", arguments=lambda x, *rest: (-x, *rest), output=np.negative),
+    ),
+    (
         "02",
+        "the grid with y upwards",
+        planted("affine_grid", output=lambda G: G * np.array([1, -1], G.dtype)),
+    ),
+    (
+        "03",
         "the grid with y upwards",
         planted("affine_grid", output=lambda G: G * np.array([1, -1], G.dtype)),
     ),
@@ -502,8 +529,8 @@ MUTANTS = [
     ),
     (
         "06",
-        "the grid read as (y, x)",
-        planted("grid_sample", arguments=lambda U, G, *rest: (U, G[..., ::-1], *rest)),
+        "left and right of each image exchanged",
+        planted("grid_sample", arguments=lambda U, G, *rest: (U[..., ::-1], G, *rest)),
     ),
     ("07", "dL/dU as printed in Eq. (6)", planted("grid_sample", gradients=as_printed_in_eq_6)),
     ("08", "the factor W / 2 forgotten", planted("grid_sample", gradients=without_unit_factor)),
@@ -529,6 +556,11 @@ MUTANTS = [
         "10",
         "dL/dG with the wrong sign",
         planted("grid_sample", gradients=lambda d, *_: replaced(d, 1, np.negative)),
+    ),
+    (
+        "11",
+        "a fresh transformer starts at theta = 0",
+        mock.patch.object(transforms.Affine, "identity", lambda self: np.zeros(6, np.float32)),
     ),
     (
         "A",

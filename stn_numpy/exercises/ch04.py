@@ -7,237 +7,257 @@ from stn_numpy.exercises import answers
 from stn_numpy.exercises.registry import exercise
 from stn_numpy.verify import verify
 
+PIXELS = {
+    "With False, half a pixel is missing: (g + 1) size / 2 is counted from the edge, and pixel 0 "
+    "is half a pixel further.": lambda g, size, align_corners: (
+        (g + 1) * reference.pixels_per_unit(size, align_corners)
+    ),
+    "True and False are exchanged: with True, -1 and 1 are centres of pixels.": (
+        lambda g, size, align_corners: reference.to_pixels(g, size, not align_corners)
+    ),
+    "That is right for align_corners=False only.": (
+        lambda g, size, align_corners: reference.to_pixels(g, size, False)
+    ),
+    "That is right for align_corners=True only.": (
+        lambda g, size, align_corners: reference.to_pixels(g, size, True)
+    ),
+    "That is the way back, from pixels to normalised coordinates.": (
+        lambda g, size, align_corners: reference.to_normalised(g, size, align_corners)
+    ),
+    "That is how far g is from the middle; pixel 0 is where counting begins.": (
+        lambda g, size, align_corners: g * reference.pixels_per_unit(size, align_corners)
+    ),
+    "size - 2 is a mistake of published programs: the last pixel is never read.": (
+        lambda g, size, align_corners: (
+            (g + 1) * (size - 2) / 2
+            if align_corners
+            else reference.to_pixels(g, size, align_corners)
+        )
+    ),
+    "A point may lie between pixels, or outside: there is nothing to be rounded or clipped.": (
+        lambda g, size, align_corners: float(
+            np.clip(reference.to_pixels(g, size, align_corners), 0, size - 1)
+        )
+    ),
+}
 
-def factors(H: int, W: int, align_corners: bool) -> np.ndarray:
-    """Pixels for each unit, of x and of y."""
-    return np.array([reference.pixels_per_unit(size, align_corners) for size in (W, H)])
+
+@exercise("04.1", PIXELS, {"which is not right": lambda g, size, align_corners: g * size})
+def to_pixels(answer):
+    gs = (-1.0, -0.4, 0.0, 0.25, 1.0, 1.5)
+    cases = [(g, n, aligned) for n in (4, 7, 2) for aligned in (False, True) for g in gs]
+
+    def right(g, size, align_corners):
+        return reference.to_pixels(g, size, align_corners)
+
+    return answers.function(answer, right, cases, PIXELS)
 
 
-def middle(H: int, W: int) -> np.ndarray:
-    return np.array([(W - 1) / 2, (H - 1) / 2])
+def ruler(size, align_corners):
+    """The matrix from normalised coordinates to pixels, for an image of size (H, W)."""
+    H, W = size
+    f_x, f_y = (reference.pixels_per_unit(n, align_corners) for n in (W, H))
+    return np.array([[f_x, 0, (W - 1) / 2], [0, f_y, (H - 1) / 2], [0, 0, 1]])
 
 
-def moved(theta, H, W):
-    """By how many pixels theta moves the middle of the image."""
-    return theta[:, :2] @ middle(H, W) + theta[:, 2] - middle(H, W)
+def converted(theta_n, R_in, R_out):
+    full = np.vstack([theta_n, [0, 0, 1]])
+    return (R_in @ full @ np.linalg.inv(R_out))[:2]
 
 
-def converted(theta, H, W, align_corners):
-    f = factors(H, W, align_corners)
-    linear = theta[:, :2] * f / f[:, None]
-    return np.column_stack([linear, moved(theta, H, W) / f])
+def with_rulers(theta_n, size_in, size_out, align_corners):
+    return converted(theta_n, ruler(size_in, align_corners), ruler(size_out, align_corners))
 
 
-def with_linear(linear, theta, H, W, align_corners):
-    return np.column_stack([linear, moved(theta, H, W) / factors(H, W, align_corners)])
+def with_linear_kept(theta_n, size_in, size_out, align_corners):
+    right = with_rulers(theta_n, size_in, size_out, align_corners)
+    return np.column_stack([theta_n[:, :2], right[:, 2]])
 
 
-def with_third(third, theta, H, W, align_corners):
-    return np.column_stack([converted(theta, H, W, align_corners)[:, :2], third])
+def with_third(third):
+    """The answer with the right first two columns and another third one."""
 
+    def answer(theta_n, size_in, size_out, align_corners):
+        right = with_rulers(theta_n, size_in, size_out, align_corners)
+        return np.column_stack([right[:, :2], third(theta_n, ruler(size_in, align_corners))])
 
-def way_back(theta, H, W, align_corners):
-    f = factors(H, W, align_corners)
-    linear = theta[:, :2] * f[:, None] / f
-    m = middle(H, W)
-    return np.column_stack([linear, f * theta[:, 2] + m - linear @ m])
+    return answer
 
 
 THETAS = {
-    "The third column is right. The first two stay as they are for square images only.": (
-        lambda theta, H, W, align_corners: with_linear(theta[:, :2], theta, H, W, align_corners)
-    ),
-    "The third column is right. In theta_12 and theta_21 the factors of x and y are exchanged.": (
-        lambda theta, H, W, align_corners: with_linear(
-            way_back(theta, H, W, align_corners)[:, :2], theta, H, W, align_corners
+    "The two sizes are exchanged: targets are measured by the output, sources by the input.": (
+        lambda theta_n, size_in, size_out, align_corners: with_rulers(
+            theta_n, size_out, size_in, align_corners
         )
     ),
-    "The first two columns are right. The third is how far the middle of the image is moved, not "
-    "how far the pixel (0, 0) is.": lambda theta, H, W, align_corners: with_third(
-        theta[:, 2] / factors(H, W, align_corners), theta, H, W, align_corners
-    ),
-    "The first two columns are right. The third is where the middle of the image is read, counted "
-    "from the middle, in units: of which point is yours the source?": (
-        lambda theta, H, W, align_corners: with_third(
-            (theta[:, 2] - middle(H, W)) / factors(H, W, align_corners), theta, H, W, align_corners
+    "Both ends are measured by the size of the input; the targets are pixels of the output.": (
+        lambda theta_n, size_in, size_out, align_corners: with_rulers(
+            theta_n, size_in, size_in, align_corners
         )
     ),
-    "The first two columns are right. The third is still in pixels.": (
-        lambda theta, H, W, align_corners: with_third(
-            moved(theta, H, W), theta, H, W, align_corners
+    "Both ends are measured by the size of the output; the sources are pixels of the input.": (
+        lambda theta_n, size_in, size_out, align_corners: with_rulers(
+            theta_n, size_out, size_out, align_corners
         )
     ),
-    "The first two columns are right. In the third the factors of x and y are exchanged.": (
-        lambda theta, H, W, align_corners: with_third(
-            moved(theta, H, W) / factors(W, H, align_corners), theta, H, W, align_corners
+    "H and W are exchanged: a size is (H, W), and W belongs to x.": (
+        lambda theta_n, size_in, size_out, align_corners: with_rulers(
+            theta_n, size_in[::-1], size_out[::-1], align_corners
         )
     ),
-    "H and W are exchanged: W belongs to x, H to y.": (
-        lambda theta, H, W, align_corners: converted(theta, W, H, align_corners)
+    "True and False are exchanged.": lambda theta_n, size_in, size_out, align_corners: with_rulers(
+        theta_n, size_in, size_out, not align_corners
     ),
-    "True and False are exchanged: with align_corners the factor is the smaller one.": (
-        lambda theta, H, W, align_corners: converted(theta, H, W, not align_corners)
+    "That is right for align_corners=False only.": (
+        lambda theta_n, size_in, size_out, align_corners: with_rulers(
+            theta_n, size_in, size_out, False
+        )
     ),
-    "That is right for align_corners=False; with True the factor is another one.": (
-        lambda theta, H, W, align_corners: converted(theta, H, W, False)
+    "That is right for align_corners=True only.": (
+        lambda theta_n, size_in, size_out, align_corners: with_rulers(
+            theta_n, size_in, size_out, True
+        )
     ),
-    "That is right for align_corners=True; with False the factor is another one.": (
-        lambda theta, H, W, align_corners: converted(theta, H, W, True)
+    "That is the way of the chapter, from pixels to normalised coordinates.": (
+        lambda theta_n, size_in, size_out, align_corners: converted(
+            theta_n,
+            np.linalg.inv(ruler(size_in, align_corners)),
+            np.linalg.inv(ruler(size_out, align_corners)),
+        )
     ),
-    "That is the way back, from normalised coordinates to pixels.": way_back,
+    "The third column is right. The first two stay as they are only where both images are square "
+    "and of one size.": with_linear_kept,
+    "The first two columns are right. The third is where the middle of the output is read, not "
+    "where the pixel (0, 0) is.": with_third(
+        lambda theta_n, R: R[:2, :2] @ theta_n[:, 2] + R[:2, 2]
+    ),
+    "The first two columns are right. The third is only multiplied by the factors; it has to go "
+    "through the whole conversion.": with_third(lambda theta_n, R: R[:2, :2] @ theta_n[:, 2]),
 }
-
-
-@exercise(
-    "04.1",
-    THETAS,
-    {
-        "want an array of (2, 3)": lambda theta, H, W, align_corners: theta[:, :2],
-        "which is not right": lambda theta, H, W, align_corners: 2 * theta,
-        "changes its argument": lambda theta, H, W, align_corners: np.multiply(theta, 2, out=theta),
-    },
-)
-def normalised_theta(answer):
-    rng = np.random.default_rng(401)
-    book = np.array([[0.25, 0.5, 1.75], [-0.5, 0.25, 2.75]])
-    thetas = [book, *rng.uniform(-2, 2, (2, 2, 3)).round(3)]
-    cases = [
-        (theta, H, W, aligned)
-        for H, W in ((4, 4), (4, 8), (7, 3))
-        for aligned in (False, True)
-        for theta in thetas
-    ]
-
-    def right(theta, H, W, align_corners):
-        return converted(theta, H, W, align_corners)
-
-    return answers.function(answer, right, cases, THETAS)
-
-
-WORDS = ("right", "missing", "exchanged", "not halved", "other ruler", "divided")
-REPORTS = {
-    "A": (-20, 20),
-    "B": (-10, 4),
-    "C": (-100, 16),
-    "D": (-45, 6),
-    "E": (-50, 8),
-    "F": (-2, 2),
-}
-
-
-def reported(word: str) -> tuple[float, float]:
-    """What one gets who makes this mistake, with the slopes -10 and 4 on 4 x 10 pixels."""
-    f_x, f_y = {
-        "right": (5, 2),
-        "missing": (1, 1),
-        "exchanged": (2, 5),
-        "not halved": (10, 4),
-        "other ruler": (4.5, 1.5),
-        "divided": (1 / 5, 1 / 2),
-    }[word]
-    return -10 * f_x, 4 * f_y
-
-
-def names_with(**changed):
-    names = {
-        who: next(word for word in WORDS if np.allclose(reported(word), report))
-        for who, report in REPORTS.items()
-    }
-    return lambda: names | changed
 
 
 @exercise(
     "04.2",
+    THETAS,
     {
-        "D with 'right' would have got other numbers.": names_with(D="right", E="other ruler"),
-        "A with 'other ruler' would have got other numbers.": names_with(A="other ruler"),
-        "There is no word for B yet.": lambda: {"A": "exchanged"},
-        "C has 'doubled'; want one of 'right', 'missing',": names_with(C="doubled"),
+        "want an array of (2, 3)": lambda theta_n, size_in, size_out, align_corners: np.eye(3),
+        "which is not right": lambda theta_n, size_in, size_out, align_corners: 2 * theta_n,
     },
-    {"want a dictionary": lambda: list(WORDS), "F has ['divided']": names_with(F=["divided"])},
 )
-def what_they_did(answer):
-    named = answer()
-    if not isinstance(named, dict):
-        return f"It returns {type(named).__name__}; want a dictionary."
-    for who, report in REPORTS.items():
-        if who not in named:
-            return f"There is no word for {who} yet."
-        if not isinstance(named[who], str) or named[who] not in WORDS:
-            return f"{who} has {named[who]!r}; want one of {', '.join(map(repr, WORDS))}."
-        if not np.allclose(reported(named[who]), report):
-            return f"{who} with {named[who]!r} would have got other numbers."
-    return None
+def in_pixels_of(answer):
+    rng = np.random.default_rng(402)
+    thetas = [np.array([[1.0, 0, 0], [0, 1, 0]]), *rng.uniform(-1.5, 1.5, (2, 2, 3)).round(3)]
+    sizes = (((4, 4), (4, 4)), ((6, 5), (3, 7)), ((3, 8), (5, 2)))
+    cases = [
+        (theta_n, size_in, size_out, aligned)
+        for size_in, size_out in sizes
+        for aligned in (False, True)
+        for theta_n in thetas
+    ]
+    return answers.function(answer, with_rulers, cases, THETAS)
 
 
-APART = {
-    "The sign: on the right side of the image False reads further to the right.": (
-        lambda g, size: -g / 2
-    ),
-    "Half a pixel is missing: (g + 1) size / 2 is counted from the edge, not from pixel 0.": (
-        lambda g, size: (g + 1) / 2
-    ),
-    "It is that much at the end of the ruler, at g = 1, not everywhere.": lambda g, size: 0.5,
-    "Twice too large: a ruler is 2 units long, so the factors are half of the sizes.": (
-        lambda g, size: float(g)
-    ),
-    "How far apart they are is right, but left of the middle False reads further to the left.": (
-        lambda g, size: abs(g) / 2
-    ),
-    "It is 0 in the middle only.": lambda g, size: 0.0,
-}
+def grid(theta, size, align_corners=False, points=reference.target_points, swapped=False):
+    """The grid generator as a learner may write it, with other targets or another order."""
+    N, _, H, W = size
+    x_t, y_t = points(H, W, align_corners)
+    G = np.empty((N, H, W, 2))
+    for n in range(N):
+        x_s, y_s = reference.eq01_affine_grid(theta[n], x_t, y_t)
+        pair = (y_s, x_s) if swapped else (x_s, y_s)
+        G[n] = np.stack(pair, axis=-1).reshape(H, W, 2)
+    return G
 
 
-@exercise("04.3", APART, {"which is not right": lambda g, size: g / size})
-def further_right(answer):
-    def right(g, size):
-        return reference.to_pixels(g, size) - reference.to_pixels(g, size, True)
+def pixel_targets(H, W, align_corners):
+    y_t, x_t = np.indices((H, W), dtype=float)
+    return x_t.ravel(), y_t.ravel()
 
-    gs = (-1.0, -0.3, 0.0, 0.25, 0.5, 1.0, 1.5)
-    return answers.function(answer, right, [(g, n) for n in (4, 2, 9) for g in gs], APART)
+
+def other_ruler(H, W, align_corners):
+    return reference.target_points(H, W, not align_corners)
+
+
+def exchanged_targets(H, W, align_corners):
+    return reference.target_points(H, W, align_corners)[::-1]
+
+
+@exercise(
+    "04.3",
+    {
+        "[align-corners-mixed]": lambda theta, size, align_corners=False: grid(
+            theta, size, align_corners, other_ruler
+        ),
+        "[targets-in-pixels]": lambda theta, size, align_corners=False: grid(
+            theta, size, align_corners, pixel_targets
+        ),
+        "x_t and y_t are swapped": lambda theta, size, align_corners=False: grid(
+            theta, size, align_corners, exchanged_targets
+        ),
+        "[xy-swapped]": lambda theta, size, align_corners=False: grid(
+            theta, size, align_corners, swapped=True
+        ),
+    },
+    {
+        "the shape": lambda theta, size, align_corners=False: grid(theta, size, align_corners)[0],
+        "raises IndexError": lambda theta, size, align_corners=False: theta[99],
+        "output": lambda theta, size, align_corners=False: -grid(theta, size, align_corners),
+    },
+)
+def grid_of(answer):
+    return verify(answer, "affine_grid", form="forward")
+
+
+def grid_gradient(factors, aligned_points=lambda align_corners: align_corners, swapped=False):
+    """The backward pass as a learner may write it.
+
+    factors: of (H, W, align_corners, size of the output) makes those of x and y.
+    """
+
+    def grid_backward(dV, input, grid, align_corners=False):
+        N, C, H, W = input.shape
+        dG = np.empty(grid.shape)
+        for n in range(N):
+            corners = aligned_points(align_corners)
+            x = reference.to_pixels(grid[n, ..., 0], W, corners).ravel()
+            y = reference.to_pixels(grid[n, ..., 1], H, corners).ravel()
+            dV_n = dV[n].reshape(C, -1)
+            pair = [
+                reference.grad_xs(dV_n, slope(input[n], x, y)) * factor
+                for slope, factor in zip(
+                    (reference.eq07_grad_xs, reference.eq07_grad_ys),
+                    factors(H, W, align_corners, grid.shape[1:3]),
+                )
+            ]
+            dG[n] = np.stack(pair[::-1] if swapped else pair, axis=-1).reshape(dG[n].shape)
+        return dG
+
+    return grid_backward
+
+
+def unit_factors(H, W, align_corners, size_out=None):
+    return np.array([reference.pixels_per_unit(n, align_corners) for n in (W, H)])
 
 
 @exercise(
     "04.4",
     {
-        "[unit-factor-missing]": lambda dP, H, W, align_corners: dP,
-        "[unit-factor-wrong-axis]": lambda dP, H, W, align_corners: (
-            dP * factors(W, H, align_corners)
-        ),
-        "[align-corners-mixed]": lambda dP, H, W, align_corners: (
-            dP * factors(H, W, not align_corners)
-        ),
-        "[unit-factor-inverted]": lambda dP, H, W, align_corners: dP / factors(H, W, align_corners),
-        "[unit-factor-doubled]": lambda dP, H, W, align_corners: (
-            dP * 2 * factors(H, W, align_corners)
-        ),
-        "[unit-factor-twice]": lambda dP, H, W, align_corners: (
-            dP * factors(H, W, align_corners) ** 2
-        ),
-        "[unit-factor-output-size]": lambda dP, H, W, align_corners: (
-            dP * factors(*dP.shape[1:3], align_corners)
-        ),
-        "[xy-swapped]": lambda dP, H, W, align_corners: (dP * factors(H, W, align_corners))[
-            ..., ::-1
-        ],
-        "[sign]": lambda dP, H, W, align_corners: -dP * factors(H, W, align_corners),
+        "[unit-factor-missing]": grid_gradient(lambda *_: (1, 1)),
+        "[unit-factor-wrong-axis]": grid_gradient(lambda H, W, a, _: unit_factors(W, H, a)),
+        "[unit-factor-inverted]": grid_gradient(lambda *sizes: 1 / unit_factors(*sizes)),
+        "[unit-factor-doubled]": grid_gradient(lambda *sizes: 2 * unit_factors(*sizes)),
+        "[unit-factor-twice]": grid_gradient(lambda *sizes: unit_factors(*sizes) ** 2),
+        "[unit-factor-output-size]": grid_gradient(lambda H, W, a, out: unit_factors(*out, a)),
+        "[align-corners-mixed]": grid_gradient(lambda H, W, a, _: unit_factors(H, W, not a)),
+        "[xy-swapped]": grid_gradient(unit_factors, swapped=True),
     },
     {
-        "shape": lambda dP, H, W, align_corners: dP[0],
-        "grid": lambda dP, H, W, align_corners: dP * factors(H, W, align_corners) + 1,
+        "align_corners is mixed up": grid_gradient(
+            unit_factors, lambda align_corners: not align_corners
+        ),
+        "the shape": lambda dV, input, grid, align_corners=False: grid[0],
+        "returns nothing": lambda dV, input, grid, align_corners=False: None,
     },
 )
-def to_pixels_backward(answer):
-    def with_eq07(dV, input, grid, align_corners=False):
-        N, C, H, W = input.shape
-        dP = np.zeros_like(grid)
-        for n in range(N):
-            x = reference.to_pixels(grid[n, ..., 0], W, align_corners).ravel()
-            y = reference.to_pixels(grid[n, ..., 1], H, align_corners).ravel()
-            for axis, slope in enumerate((reference.eq07_grad_xs, reference.eq07_grad_ys)):
-                dV_dp = slope(input[n], x, y)
-                dp = reference.grad_xs(dV[n].reshape(C, -1), dV_dp)
-                dP[n, ..., axis] = dp.reshape(grid.shape[1:3])
-        return answer(dP, H, W, align_corners)
-
-    return verify(with_eq07, "grid_sample", form="backward", wrt="grid")
+def grid_backward(answer):
+    return verify(answer, "grid_sample", form="backward", wrt="grid")

@@ -114,7 +114,7 @@ STUDENTS = (
 
 def students_answers() -> list[float]:
     """The V at the pixel (2, 0) by three students, each with one mistake."""
-    return [MISTAKES[words](U, theta, (2, 0)) for words in STUDENTS]
+    return [float(MISTAKES[words](U, theta, (2, 0))) for words in STUDENTS]
 
 
 RIGHT_NUMBERS = [list(MISTAKES).index(words) for words in STUDENTS]
