@@ -10,6 +10,7 @@ import contextlib
 import copy
 import ctypes
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
@@ -70,6 +71,9 @@ class Workers:
         from threadpoolctl import threadpool_limits  # 20 ms that importing the package need not pay
 
         keep_freed_memory()
+        # Threads take turns in Python between NumPy's calls; with many short calls, shorter turns.
+        self._exit.callback(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(5e-4)
         self._exit.enter_context(threadpool_limits(limits=1, user_api="blas"))
         if self.count > 1:
             self._pool = self._exit.enter_context(ThreadPoolExecutor(self.count - 1))
