@@ -365,7 +365,9 @@ def test_jupytext_reads_the_same_cells(name):
     jupytext = pytest.importorskip("jupytext", reason="of the extra 'book'")
     theirs = jupytext.read(build.source_of(name), fmt="py:percent")
     ours = build.read_percent(build.source_of(name).read_text(encoding="utf-8"))
-    assert [(cell.cell_type, cell.source) for cell in theirs.cells] == ours
+    # But for blank lines at the ends of a cell, which a formatter puts before functions.
+    theirs = [(cell.cell_type, cell.source.strip("\n")) for cell in theirs.cells]
+    assert theirs == [(kind, source.strip("\n")) for kind, source in ours]
 
 
 # The solved notebooks run ------------------------------------------------------------------------
