@@ -366,10 +366,10 @@ assert not chD.hidden(U, theta, (2, 0))
 # ## A variant with other numbers
 #
 # For a second group, or an exam, take another $U$ and another $\theta$. A good one has short
-# binary fractions, so that everything is exact on paper; a point inside, off the lattice, and not
-# in the middle between two pixels; a target whose $x^t$, $y^t$ and 1 differ, so that no column of
-# $\partial V / \partial \theta$ is like another; and it hides none of the nine mistakes. All this
-# is tested, so a seed is all you need.
+# binary fractions, so that everything is exact on paper; a grid that one can draw; a point inside,
+# off the lattice, and not in the middle between two pixels; a target whose $x^t$, $y^t$ and 1
+# differ, so that no column of $\partial V / \partial \theta$ is like another; and it hides none of
+# the nine mistakes. All this is tested, so a seed is all you need.
 
 
 # %%
@@ -382,9 +382,9 @@ def variant(seed):
         target = [(2, 3), (3, 2)][rng.integers(2)]
         x, y = chD.source(theta, target)
         inside = 0 < x < 3 and 0 < y < 3 and not chD.on_lattice(theta, target)
-        if not inside or 0.5 in (x % 1, y % 1) or np.linalg.det(theta[:, :2]) == 0:
-            continue
-        if not chD.hidden(U, theta, target):
+        wide = abs(np.linalg.det(theta[:, :2])) >= 0.25  # the grid is no thin line
+        halves = 0.5 in (x % 1, y % 1)
+        if inside and wide and not halves and not chD.hidden(U, theta, target):
             return U, theta, target
 
 
@@ -405,7 +405,7 @@ def answer_key(U, theta, target):
     }
 
 
-U_2, theta_2, target_2 = variant(2)
+U_2, theta_2, target_2 = variant(1)
 print("U =", U_2.astype(int).tolist())
 print("theta =", theta_2.tolist())
 print("the pixel of the output:", target_2)
