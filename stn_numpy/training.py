@@ -144,7 +144,6 @@ class Trainer:
         )
         for step, (x, y) in enumerate(todo):
             for i, replica in enumerate(workers.replicas):
-                replica.train()
                 _seed_dropout(replica, [DROPOUT, settings.seed, number, step, i])
             mistakes: list[int] = []
 
@@ -199,8 +198,7 @@ def mistakes_on_test(workers: Workers, data: Dataset, distortion: str) -> int:
         with no_grad():  # each thread has a tape of its own to switch off
             return int((replica(x).data.argmax(axis=1) != y).sum())
 
-    for replica in workers.replicas:
-        replica.eval()
+    workers.model.eval()  # the replicas follow it
     rng = np.random.default_rng([TEST])
     todo = batches(data.test_images, data.test_labels, 512, rng, distortion, shuffle=False)
     return sum(

@@ -97,7 +97,7 @@ def is_output_due(source: str) -> bool:
 
 
 MACHINE = re.compile(
-    r"/home/|/root/|/tmp/|/usr/|/Users/|/work/|[A-Z]:\\|site-packages|ipykernel_|0x[0-9a-f]{6,}"
+    r"/(home|root|tmp|usr|Users|work)/|[A-Z]:\\|site-packages|ipykernel_|0x[0-9a-f]{6,}"
 )
 
 

@@ -151,7 +151,8 @@ CONV_MISTAKES = [
             "flipped",
             "kernel-flip",
             "the kernel is flipped where it should not be, or not where it should: conv2d does not "
-            "flip it, so dx is the true convolution, the correlation with the flipped kernel, dW a correlation",
+            "flip it, so dx is the true convolution, the correlation with the flipped kernel, "
+            "dW a correlation",
         ),
         (
             "kernel transposed",
