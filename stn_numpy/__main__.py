@@ -9,7 +9,7 @@ import dataclasses
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -124,6 +124,7 @@ def _data_argument(parser: argparse.ArgumentParser) -> None:
 
 def _train(args: argparse.Namespace) -> int:
     from stn_numpy import data
+    from stn_numpy.progress import Progress
     from stn_numpy.training import Run, Settings, read_run, settings_of
 
     folder = args.out or (_latest_run() if args.resume else None)
@@ -154,7 +155,7 @@ def _train(args: argparse.Namespace) -> int:
     if run.resume():
         done = ", ".join(f"{name} {len(t.epochs)}" for name, t in run.trainers.items())
         print(f"Going on with {folder}: epochs done: {done or 'none'}.", flush=True)
-    metrics = run.train(_Progress(settings.epochs))
+    metrics = run.train(Progress(settings.epochs))
     _draw(run)
     print()
     print(_comparison(metrics))
@@ -186,35 +187,6 @@ def _new_folder(settings: Any) -> Path:
         except FileExistsError:
             number += 1
             folder = RUNS / f"{name}-{number}"
-
-
-class _Progress:
-    """A bar for the epoch that runs, a line for each that has ended."""
-
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
-
-    @contextlib.contextmanager
-    def bar(self, name: str, epoch: int, images: int) -> Iterator[Callable]:
-        from tqdm import tqdm
-
-        title = f"{name} {epoch}/{self.epochs}"
-        # disable=None: no bar where the output is no terminal.
-        with tqdm(total=images, desc=title, unit=" images", leave=False, disable=None) as bar:
-
-            def progress(images: int, loss: float, error: float) -> None:
-                bar.set_postfix_str(f"loss {loss:.3f}, error {100 * error:.2f} %", refresh=False)
-                bar.update(images)
-
-            yield progress
-
-    def epoch(self, name: str, result: dict[str, Any], seconds: float) -> None:
-        print(
-            f"{name:8} epoch {result['epoch']:3}/{self.epochs}   loss {result['loss']:.4f}   "
-            f"training error {100 * result['train_error']:6.2f} %   "
-            f"test error {100 * result['test_error']:6.2f} %   {seconds:5.1f} s",
-            flush=True,
-        )
 
 
 def _comparison(metrics: dict[str, Any]) -> str:
@@ -296,11 +268,14 @@ def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
 def _evaluate(args: argparse.Namespace) -> int:
     from stn_numpy import data, training
     from stn_numpy.parallel import Workers
+    from stn_numpy.tasks import TASKS
 
     path = args.run_folder or _latest_run()
     if path is None:
         raise UserError(f"{RUNS} holds no run: train first, or name a run's folder")
     about, arrays = training.read_run(path)
+    if about["task"] not in TASKS:
+        raise UserError(f"{path} is of the task {about['task']!r}, which evaluate does not know")
     settings = training.settings_of(about)
     distortion = args.distortion or settings.distortion
     trained, asked = (data.DISTORTIONS[d].size for d in (settings.distortion, distortion))
@@ -318,7 +293,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     print(dataset.notice, flush=True)
     if about["data"] != training.describe(dataset):
         print(f"The training was on other data: {about['data'].get('name')}.")
-    results = {}
+    results, task = {}, TASKS[about["task"]]
     for name in names:
         try:
             model = training.trained_model(about, arrays, name)
@@ -326,7 +301,7 @@ def _evaluate(args: argparse.Namespace) -> int:
             raise CheckpointError(f"{path}: {error}; it is left as it is") from None
         # As many as in the training by default: other parts of a batch could be rounded otherwise.
         with Workers(model, args.workers or settings.workers) as workers:
-            wrong = training.mistakes_on_test(workers, dataset, distortion)
+            wrong = training.mistakes_on_test(workers, dataset, distortion, task)
         error = wrong / len(dataset.test_labels)
         results[name] = {"parameters": model.num_parameters(), "test_error": error}
     counts = {"name": dataset.name, "test_images": len(dataset.test_labels)}
@@ -395,6 +370,21 @@ def _verify(args: argparse.Namespace) -> int:
     return 0 if report else 1
 
 
+# experiment
+
+
+def _experiment_arguments(parser: argparse.ArgumentParser) -> None:
+    from stn_numpy.experiments import command
+
+    command.add_arguments(parser)
+
+
+def _experiment(args: argparse.Namespace) -> int:
+    from stn_numpy.experiments import command
+
+    return command.run(args)
+
+
 # bench
 
 
@@ -422,6 +412,12 @@ def _as_user_error() -> Iterator[None]:
 COMMANDS = [
     ("train", "Train networks on distorted digits.", _train_arguments, _train),
     ("evaluate", "Test the networks of a run again.", _evaluate_arguments, _evaluate),
+    (
+        "experiment",
+        "Run an experiment of the paper again.",
+        _experiment_arguments,
+        _experiment,
+    ),
     ("gradcheck", "Check every gradient.", _gradcheck_arguments, _gradcheck),
     ("verify", "Check a derivation, and say what is wrong with it.", _verify_arguments, _verify),
     ("bench", "Time the same work here and in PyTorch.", _bench_arguments, _bench),

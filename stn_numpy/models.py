@@ -1,7 +1,8 @@
 """The networks of the paper, and of the well-known PyTorch tutorial, by name.
 
 FCN and CNN are the paper's classifiers; ST-FCN and ST-CNN are the same behind a spatial
-transformer. Max-pooling stands before ReLU: the result is the same, with a quarter of the work.
+transformer, 2xST-CNN behind two in parallel. Max-pooling stands before ReLU: the result is the
+same, with a quarter of the work.
 """
 
 from collections.abc import Callable
@@ -25,16 +26,21 @@ from stn_numpy.nn import (
     ReLU,
     Sequential,
 )
-from stn_numpy.spatial_transformer import SpatialTransformer, start_at_identity
+from stn_numpy.spatial_transformer import (
+    ParallelTransformers,
+    SpatialTransformer,
+    start_at_identity,
+)
 from stn_numpy.transforms import TRANSFORMS, Affine, Transform, check_transform
 
 Generator = np.random.Generator
 Layers = dict[str, Module]
-MODELS = ("fcn", "cnn", "st-fcn", "st-cnn", "tutorial")
+MODELS = ("fcn", "cnn", "st-fcn", "st-cnn", "2xst-cnn", "tutorial", "lasagne")
 
 # The smallest image that a 9x9 convolution, a pooling, a 7x7 convolution and a pooling can take,
 # and the smallest whose half a 5x5 convolution, a pooling and a 5x5 convolution can take.
 SMALLEST, SMALLEST_HALVED = 24, 28
+LASAGNE_SMALLEST = 32  # a third is read, and two 3x3 convolutions with poolings take it
 
 
 def build(
@@ -47,7 +53,8 @@ def build(
     parameters: int = 400_000,
     rng: Generator | None = None,
 ) -> Module:
-    """A network by name: "fcn", "cnn", "st-fcn", "st-cnn" (paper, 4.1) or "tutorial" (PyTorch).
+    """A network by name: the paper's "fcn", "cnn", "st-fcn", "st-cnn" and "2xst-cnn", or one of
+    two that are well known, "tutorial" (PyTorch's) and "lasagne" (Lasagne's recipe).
 
     transform: for the spatial transformer: "affine", "attention", "projective", "tps" or an object.
     image_size: height and width of the input in pixels. channels, classes: of input and output.
@@ -65,21 +72,32 @@ def build(
     counts = {"channels": channels, "classes": classes, "parameters": parameters}
     for argument, value in counts.items():
         checks.integer("build", argument, value, 1)
-    smallest = SMALLEST_HALVED if name == "st-cnn" else SMALLEST
-    checks.integer(f"build {name}", "image_size", image_size, smallest)
+    smallest = {"st-cnn": SMALLEST_HALVED, "2xst-cnn": SMALLEST_HALVED, "lasagne": LASAGNE_SMALLEST}
+    checks.integer(f"build {name}", "image_size", image_size, smallest.get(name, SMALLEST))
     if name == "tutorial":
         return TutorialNet(transform, image_size, channels, classes, rng)
+    if name == "lasagne":
+        return lasagne(transform, image_size, channels, classes, rng)
 
     def of_width(width: int, rng: Generator | None) -> Module:
-        classifier, seen, before = name.removeprefix("st-"), image_size, {}
-        if name.startswith("st-"):
+        how_many, _, classifier = name.rpartition("st-")
+        seen, maps, before = image_size, channels, {}
+        if classifier != name:
             read, seen = read_out(image_size)
-            localise = LOCALISATIONS[classifier]
-            localisation = localise(image_size, channels, transform.parameters, rng)
-            before["transformer"] = SpatialTransformer(localisation, transform, (read, read))
+
+            def reader() -> SpatialTransformer:
+                localise = LOCALISATIONS[classifier]
+                localisation = localise(image_size, channels, transform.parameters, rng)
+                return SpatialTransformer(localisation, transform, (read, read))
+
+            if how_many == "2x":
+                maps = 2 * channels
+                before["transformer"] = ParallelTransformers(reader(), reader())
+            else:
+                before["transformer"] = reader()
             if read != seen:
                 before["average"] = AvgPool2d(2)
-        layers = CLASSIFIERS[classifier](seen, channels, classes, width, rng)
+        layers = CLASSIFIERS[classifier](seen, maps, classes, width, rng)
         return Sequential(**before, **layers)
 
     if width is None:
@@ -154,6 +172,40 @@ def cnn_localisation(size: int, channels: int, outputs: int, rng: Generator | No
 
 CLASSIFIERS: dict[str, Callable[..., Layers]] = {"fcn": fcn, "cnn": cnn}
 LOCALISATIONS = {"fcn": fcn_localisation, "cnn": cnn_localisation}
+
+
+def lasagne(
+    transform: Transform, size: int, channels: int, classes: int, rng: Generator | None
+) -> Sequential:
+    """The network of Lasagne's recipe for cluttered MNIST: from 60 x 60 it reads 20 x 20."""
+    read = size // 3
+    seen = (size // 2 - 4) // 2 - 4
+    localisation = Sequential(
+        MaxPool2d(2),
+        Conv2d(channels, 20, 5, rng=rng),
+        MaxPool2d(2),
+        ReLU(),
+        Conv2d(20, 20, 5, rng=rng),
+        ReLU(),
+        Flatten(),
+        Linear(20 * seen**2, 50, rng=rng),
+        ReLU(),
+        Linear(50, transform.parameters, rng=rng),
+    )
+    last = ((read - 2) // 2 - 2) // 2
+    return Sequential(
+        transformer=SpatialTransformer(localisation, transform, (read, read)),
+        conv1=Conv2d(channels, 32, 3, rng=rng),
+        pool1=MaxPool2d(2),
+        relu1=ReLU(),
+        conv2=Conv2d(32, 32, 3, rng=rng),
+        pool2=MaxPool2d(2),
+        relu2=ReLU(),
+        flatten=Flatten(),
+        fc=Linear(32 * last**2, 256, rng=rng),
+        relu3=ReLU(),
+        classifier=Linear(256, classes, rng=rng),
+    )
 
 
 class TutorialNet(Module):

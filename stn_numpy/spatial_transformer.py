@@ -72,6 +72,27 @@ class SpatialTransformer(Module):
         return f"{self.transform}{size}, {modes}{corners}"
 
 
+class ParallelTransformers(Module):
+    """Several readers of one input, side by side: (N, C, H, W) -> (N, k C, H', W').
+
+    Each decides for itself where to look, so a network can look at k places at once.
+
+    transformers: SpatialTransformers with outputs of one size.
+    """
+
+    def __init__(self, *transformers: SpatialTransformer) -> None:
+        if not transformers or not all(isinstance(t, SpatialTransformer) for t in transformers):
+            raise TypeError(
+                f"ParallelTransformers: got {transformers!r}, want SpatialTransformers, at least 1"
+            )
+        for i, transformer in enumerate(transformers):
+            setattr(self, str(i), transformer)
+
+    def forward(self, U: Any) -> Tensor:
+        readers = [module for module in vars(self).values() if isinstance(module, Module)]
+        return F.concat([reader(U) for reader in readers], dim=1)
+
+
 def start_at_identity(localisation: Module, transform: Transform) -> None:
     """Let the last layer of a localisation net say "change nothing", whatever it is shown.
 

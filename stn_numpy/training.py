@@ -19,10 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from stn_numpy import checkpoint, checks, models, optim
-from stn_numpy import functional as F
+from stn_numpy import checkpoint, checks, models, optim, tasks
 from stn_numpy.autograd import Tensor, no_grad
-from stn_numpy.data import DISTORTIONS, Dataset, batches
+from stn_numpy.data import DISTORTIONS, Dataset
 from stn_numpy.errors import CheckpointError, UserError
 from stn_numpy.files import write_text
 from stn_numpy.nn import Dropout, Module
@@ -80,23 +79,20 @@ class Settings:
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"Settings: {name} is {getattr(self, name)}, want 0 or more")
 
-    def build(self, name: str) -> Module:
-        """A fresh network; networks of one seed and name are equal."""
-        return models.build(
-            name,
-            self.transform,
-            image_size=DISTORTIONS[self.distortion].size[0],
-            parameters=self.parameters,
-            rng=np.random.default_rng([WEIGHTS, self.seed]),
-        )
+    def build(self, name: str, task: tasks.Digits = tasks.DIGITS) -> Module:
+        """A fresh network for a task; networks of one seed and name are equal."""
+        rng = np.random.default_rng([WEIGHTS, self.seed])
+        return task.build(name, self.transform, self.distortion, self.parameters, rng)
 
 
 class Trainer:
     """One network on its way: its optimizer, its schedule, and the epochs it has behind it."""
 
-    def __init__(self, name: str, settings: Settings, data: Dataset) -> None:
-        self.name, self.settings, self.data = name, settings, data
-        self.model = settings.build(name)
+    def __init__(
+        self, name: str, settings: Settings, data: Dataset, task: tasks.Digits = tasks.DIGITS
+    ) -> None:
+        self.name, self.settings, self.data, self.task = name, settings, data, task
+        self.model = settings.build(name, task)
         self.steps_per_epoch = math.ceil(len(data.train_labels) / settings.batch_size)
         slow = {id(p) for p in models.localisation_parameters(self.model)}
         parameters = self.model.parameters()
@@ -135,7 +131,7 @@ class Trainer:
         rng = np.random.default_rng([BATCHES, settings.seed, number])
         seen, total_loss, wrong = 0, 0.0, 0
         self.model.train()
-        todo = batches(
+        todo = self.task.batches(
             self.data.train_images,
             self.data.train_labels,
             settings.batch_size,
@@ -148,9 +144,9 @@ class Trainer:
             mistakes: list[int] = []
 
             def loss(replica: Module, x: np.ndarray, y: np.ndarray, mistakes=mistakes) -> Tensor:
-                scores = replica(x)
-                mistakes.append(int((scores.data.argmax(axis=1) != y).sum()))
-                return F.cross_entropy(scores, y)
+                value, wrong = self.task.answer(replica, x, y)
+                mistakes.append(wrong)
+                return value
 
             self.optimizer.zero_grad()
             value = workers.gradients(loss, x, y)
@@ -166,7 +162,7 @@ class Trainer:
                 wrong + sum(mistakes),
             )
             progress(len(y), total_loss / seen, wrong / seen)
-        test_wrong = mistakes_on_test(workers, self.data, settings.distortion)
+        test_wrong = mistakes_on_test(workers, self.data, settings.distortion, self.task)
         self.epochs.append(
             {
                 "epoch": number + 1,
@@ -191,16 +187,18 @@ class Trainer:
             self.schedule.step()
 
 
-def mistakes_on_test(workers: Workers, data: Dataset, distortion: str) -> int:
+def mistakes_on_test(
+    workers: Workers, data: Dataset, distortion: str, task: tasks.Digits = tasks.DIGITS
+) -> int:
     """How many test images the workers' network gets wrong; always the same distorted images."""
 
     def mistakes(replica: Module, x: np.ndarray, y: np.ndarray) -> int:
         with no_grad():  # each thread has a tape of its own to switch off
-            return int((replica(x).data.argmax(axis=1) != y).sum())
+            return task.answer(replica, x, y)[1]
 
     workers.model.eval()  # the replicas follow it
     rng = np.random.default_rng([TEST])
-    todo = batches(data.test_images, data.test_labels, 512, rng, distortion, shuffle=False)
+    todo = task.batches(data.test_images, data.test_labels, 512, rng, distortion, shuffle=False)
     return sum(
         sum(workers.map(mistakes, shards(x, workers.count), np.array_split(y, workers.count)))
         for x, y in todo
@@ -210,11 +208,17 @@ def mistakes_on_test(workers: Workers, data: Dataset, distortion: str) -> int:
 class Run:
     """A run in its folder: `checkpoint.npz`, `metrics.json` and `timing.json`.
 
-    folder: where it lives. settings: what it does. data: what it learns from.
+    folder: where it lives. settings: what it does. data: what it learns from. task: what for.
     """
 
-    def __init__(self, folder: str | Path, settings: Settings, data: Dataset) -> None:
-        self.folder, self.settings = Path(folder), settings
+    def __init__(
+        self,
+        folder: str | Path,
+        settings: Settings,
+        data: Dataset,
+        task: tasks.Digits = tasks.DIGITS,
+    ) -> None:
+        self.folder, self.settings, self.task = Path(folder), settings, task
         self.data = limited(data, settings.limit)
         self._data_description = describe(self.data)
         self.trainers: dict[str, Trainer] = {}
@@ -228,6 +232,11 @@ class Run:
         if not (self.folder / CHECKPOINT).exists():
             return False
         about, arrays = read_run(self.folder)
+        if about["task"] != self.task.name:
+            raise CheckpointError(
+                f"{self.folder / CHECKPOINT}: made for the task {about['task']!r}, "
+                f"not {self.task.name!r}; use another folder"
+            )
         if about["settings"] != self._about()["settings"]:
             raise CheckpointError(
                 f"{self.folder / CHECKPOINT}: made with other settings "
@@ -295,13 +304,13 @@ class Run:
 
     def _trainer(self, name: str) -> Trainer:
         if name not in self.trainers:
-            self.trainers[name] = Trainer(name, self.settings, self.data)
+            self.trainers[name] = Trainer(name, self.settings, self.data, self.task)
         return self.trainers[name]
 
     def _about(self) -> dict[str, Any]:
         settings = dataclasses.asdict(self.settings)
         settings["models"] = list(settings["models"])
-        return {"settings": settings, "data": self._data_description}
+        return {"task": self.task.name, "settings": settings, "data": self._data_description}
 
 
 class Display:
@@ -325,6 +334,7 @@ def read_run(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     about, arrays = checkpoint.load(path)
     if not all(isinstance(about.get(part), dict) for part in ("settings", "data", "results")):
         raise CheckpointError(f"{path}: a checkpoint, but not of a training run")
+    about.setdefault("task", tasks.DIGITS.name)
     try:
         settings = settings_of(about)
     except CheckpointError as error:
@@ -347,7 +357,9 @@ def settings_of(about: dict[str, Any]) -> Settings:
 
 def trained_model(about: dict[str, Any], arrays: dict[str, np.ndarray], name: str) -> Module:
     """One network of a checkpoint, ready for use."""
-    model = settings_of(about).build(name)
+    if about["task"] not in tasks.TASKS:
+        raise CheckpointError(f"its task {about['task']!r} is none that can be built anew")
+    model = settings_of(about).build(name, tasks.TASKS[about["task"]])
     try:
         model.load_state_dict(checkpoint.under(f"model/{name}", arrays))
     except ValueError as error:

@@ -540,9 +540,9 @@ def test_evaluate_reproduces_the_test_error_exactly(finished, digits, capsys, mo
     seen = []
     original = training.mistakes_on_test
 
-    def mistakes_on_test(workers, data, distortion):
+    def mistakes_on_test(workers, data, distortion, task):
         assert workers.count == 2
-        seen.append(original(workers, data, distortion))
+        seen.append(original(workers, data, distortion, task))
         return seen[-1]
 
     monkeypatch.setattr(training, "mistakes_on_test", mistakes_on_test)

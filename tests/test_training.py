@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stn_numpy import checkpoint, files, training
+from stn_numpy import checkpoint, files, tasks, training
 from stn_numpy.autograd import Tensor
 from stn_numpy.data import Dataset, load_digits
 from stn_numpy.errors import CheckpointError, UserError
@@ -268,9 +268,9 @@ def batches_of(monkeypatch, config, data, tmp_path):
         shown.append([np.concatenate(part) for part in zip(*epoch)])
         return iter(epoch)
 
-    original = training.batches
+    original = tasks.batches
     with monkeypatch.context() as patched:
-        patched.setattr(training, "batches", batches)
+        patched.setattr(tasks, "batches", batches)
         train(tmp_path / str(config.seed), config, data)
     return shown[::2], shown[1::2]  # a training is followed by a test
 
@@ -396,7 +396,7 @@ def test_the_metrics_are_plain_json_without_times(tmp_path, data):
         raise AssertionError(name)
 
     metrics = json.loads((tmp_path / "metrics.json").read_text(), parse_constant=constant)
-    assert list(metrics) == ["settings", "data", "results"]
+    assert list(metrics) == ["task", "settings", "data", "results"]
     assert metrics["settings"]["lr"] == 0.003
     assert metrics["data"]["name"] == "noise"
     for name in ("st-cnn", "cnn"):

@@ -24,6 +24,7 @@ from stn_numpy.functional.layout import batch_first, batch_last
 SIDE = 28  # pixels of an undistorted image
 CHUNK = 128  # images that are sampled at a time, so that the work space stays in the CPU's cache
 PATCHES, PATCH = 6, 6  # TC: how many pieces of other digits, and how many pixels wide
+WIDE_PATCH = 9  # TC9
 
 
 class Distortion(NamedTuple):
@@ -41,6 +42,7 @@ DISTORTIONS = {
     "E": Distortion("scaled by 0.75 to 1, a 4x4 thin plate spline moved by N(0, 1.5 px)", (28, 28)),
     "T": Distortion("anywhere in a larger image", (60, 60)),
     "TC": Distortion("anywhere in a larger image, with six 6x6 pieces of other digits", (60, 60)),
+    "TC9": Distortion("anywhere in a larger image, with six 9x9 pieces of other images", (60, 60)),
 }
 
 
@@ -75,6 +77,8 @@ def distort(
     T: the 28x28 image at a uniform whole-pixel place in 60x60.
     TC: T, and six 6x6 patches from the inked parts of other images at uniform places; where
         patches and digit overlap, the brighter value is kept.
+    TC9: the clutter of Lasagne's recipe: T, and six 9x9 patches from anywhere in other images,
+        which may be black.
 
     Raises ValueError or TypeError for a wrong shape, dtype, kind or index.
     """
@@ -168,18 +172,27 @@ def _translated(images, indices, rng, dtype):
 
 
 def _translated_cluttered(images, indices, rng, dtype):
+    return _cluttered(images, indices, rng, dtype, "TC", PATCH, _inked_patches)
+
+
+def _translated_cluttered_wide(images, indices, rng, dtype):
+    return _cluttered(images, indices, rng, dtype, "TC9", WIDE_PATCH, _patches)
+
+
+def _cluttered(images, indices, rng, dtype, kind, patch, cut):
     if len(images) < 2 and len(indices):
-        raise ValueError(f"distort: TC of {len(images)} image, want others to take patches from")
+        raise ValueError(
+            f"distort: {kind} of {len(images)} image, want others to take patches from"
+        )
     out = _translated(images, indices, rng, dtype)
-    n, (height, width) = len(indices), DISTORTIONS["TC"].size
+    n, (height, width) = len(indices), DISTORTIONS[kind].size
     # Every image but one's own: a step of 1 to M - 1 from it, around the end.
     other = (indices[:, None] + rng.integers(1, max(len(images), 2), (n, PATCHES))) % len(images)
-    where_in_ink = rng.uniform(size=(n, PATCHES, 2))
-    top_left = rng.integers(0, (height - PATCH + 1, width - PATCH + 1), (n, PATCHES, 2))
+    where = rng.uniform(size=(n, PATCHES, 2))
+    top_left = rng.integers(0, (height - patch + 1, width - patch + 1), (n, PATCHES, 2))
     for k in range(PATCHES):  # one after the other, so that no two of one image meet in a step
         for part in _chunks(n):
-            donors = images[other[part, k]]
-            patches = _inked_patches(donors, where_in_ink[part, k])
+            patches = cut(images[other[part, k]], where[part, k], patch)
             _brighten(out[part, 0], _grey(patches, dtype)[:, 0], *top_left[part, k].T)
     return out
 
@@ -192,6 +205,7 @@ _MAKERS: dict[str, Callable] = {
     "E": _elastic,
     "T": _translated,
     "TC": _translated_cluttered,
+    "TC9": _translated_cluttered_wide,
 }
 
 
@@ -308,17 +322,26 @@ def _grey(images: np.ndarray, dtype) -> np.ndarray:
     return batch_first(grey)
 
 
-def _inked_patches(images: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """A PATCH x PATCH piece of each image, (n, PATCH, PATCH), from the box around its ink.
+def _inked_patches(images: np.ndarray, where: np.ndarray, size: int) -> np.ndarray:
+    """A size x size piece of each image, (n, size, size), from the box around its ink.
 
     where: (n, 2), x and y from 0 to 1, the place within that box. Along an axis on which the box
     is smaller than the patch, the patch has the box in its middle.
     """
     first, last = _ink_box(images)
-    spare = last + 1 - first - PATCH
+    spare = last + 1 - first - size
     start = first + np.where(spare >= 0, np.floor(where * (spare + 1)), spare // 2)
-    left, top = start.astype(int).clip(0, SIDE - PATCH).T
-    span = np.arange(PATCH)
+    return _cut(images, start.astype(int).clip(0, SIDE - size), size)
+
+
+def _patches(images: np.ndarray, where: np.ndarray, size: int) -> np.ndarray:
+    """A size x size piece of each image, (n, size, size), from anywhere; where as above."""
+    return _cut(images, np.floor(where * (SIDE - size + 1)).astype(int), size)
+
+
+def _cut(images: np.ndarray, left_top: np.ndarray, size: int) -> np.ndarray:
+    left, top = left_top.T
+    span = np.arange(size)
     rows, columns = top[:, None] + span, left[:, None] + span
     return images[np.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None, :]]
 

@@ -1,0 +1,103 @@
+"""The results of experiments: one line of JSON for every finished cell."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stn_numpy.errors import DataError
+from stn_numpy.files import write_text
+from stn_numpy.training import wilson
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out of one cell, and all that is needed to get it again.
+
+    cell: such as "st-cnn/affine/R". error: the share of the test set that was answered wrong.
+    images_seen: in training, all epochs together. minutes: of training and testing, by the clock.
+    commit: of the code. data: name, sizes and fingerprint of the images. settings: of the training.
+    """
+
+    experiment: str
+    cell: str
+    seed: int
+    error: float
+    mistakes: int
+    test_images: int
+    epochs: int
+    images_seen: int
+    parameters: int
+    minutes: float
+    commit: str
+    data: dict[str, Any]
+    settings: dict[str, Any]
+
+    def same_work(self, other: "Result") -> bool:
+        """Whether both were to learn the same from the same data, on however many threads."""
+        return self._work() == other._work()
+
+    def _work(self) -> tuple:
+        settings = {name: value for name, value in self.settings.items() if name != "workers"}
+        return self.experiment, self.cell, self.seed, self.data, settings
+
+
+def results_file(folder: str | os.PathLike, experiment: str) -> Path:
+    """Where the lines of an experiment are."""
+    return Path(folder) / f"{experiment}.jsonl"
+
+
+def read_results(path: str | os.PathLike) -> list[Result]:
+    """All lines of a file, in their order; none if there is no such file.
+
+    Raises DataError, which names the line, for one that is not a result.
+    """
+    path = Path(path)
+    if not path.exists():
+        return []
+    results = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            results.append(Result(**json.loads(line)))
+        except (ValueError, TypeError) as error:
+            raise DataError(f"{path}, line {number}: not a result ({error})") from None
+    return results
+
+
+def add_result(path: str | os.PathLike, result: Result) -> None:
+    """Add a line; one that was there for the same cell, seed and data is replaced."""
+    same = (result.cell, result.seed, result.data["name"])
+    kept = [r for r in read_results(path) if (r.cell, r.seed, r.data["name"]) != same]
+    lines = [json.dumps(dataclasses.asdict(r)) for r in [*kept, result]]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean error over the seeds of a cell, and its Wilson interval of 95 %."""
+
+    error: float
+    low: float
+    high: float
+    seeds: int
+
+    def __str__(self) -> str:
+        seeds = f", {self.seeds} seeds" if self.seeds > 1 else ""
+        return f"{100 * self.error:.2f} ({100 * self.low:.2f}-{100 * self.high:.2f}{seeds})"
+
+
+def mean_error(results: Iterable[Result], cell: str) -> Mean | None:
+    """The seeds of a cell as one; None if there are none.
+
+    The interval is that of all answers together: it says how far the test images might have it
+    wrong, and, from three seeds on, a little of what the seeds do.
+    """
+    of_cell = [result for result in results if result.cell == cell]
+    if not of_cell:
+        return None
+    mistakes = sum(result.mistakes for result in of_cell)
+    answers = sum(result.test_images for result in of_cell)
+    return Mean(mistakes / answers, *wilson(mistakes, answers), len(of_cell))
