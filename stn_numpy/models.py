@@ -40,7 +40,6 @@ MODELS = ("fcn", "cnn", "st-fcn", "st-cnn", "2xst-cnn", "tutorial", "lasagne")
 # The smallest image that a 9x9 convolution, a pooling, a 7x7 convolution and a pooling can take,
 # and the smallest whose half a 5x5 convolution, a pooling and a 5x5 convolution can take.
 SMALLEST, SMALLEST_HALVED = 24, 28
-LASAGNE_SMALLEST = 32  # a third is read, and two 3x3 convolutions with poolings take it
 
 
 def build(
@@ -72,8 +71,9 @@ def build(
     counts = {"channels": channels, "classes": classes, "parameters": parameters}
     for argument, value in counts.items():
         checks.integer("build", argument, value, 1)
-    smallest = {"st-cnn": SMALLEST_HALVED, "2xst-cnn": SMALLEST_HALVED, "lasagne": LASAGNE_SMALLEST}
-    checks.integer(f"build {name}", "image_size", image_size, smallest.get(name, SMALLEST))
+    halved = name in ("st-cnn", "2xst-cnn", "lasagne")
+    smallest = SMALLEST_HALVED if halved else SMALLEST
+    checks.integer(f"build {name}", "image_size", image_size, smallest)
     if name == "tutorial":
         return TutorialNet(transform, image_size, channels, classes, rng)
     if name == "lasagne":
@@ -178,7 +178,7 @@ def lasagne(
     transform: Transform, size: int, channels: int, classes: int, rng: Generator | None
 ) -> Sequential:
     """The network of Lasagne's recipe for cluttered MNIST: from 60 x 60 it reads 20 x 20."""
-    read = size // 3
+    read = max(size // 3, 10)  # its two convolutions and poolings take 10 at least
     seen = (size // 2 - 4) // 2 - 4
     localisation = Sequential(
         MaxPool2d(2),

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import stn_numpy.functional as F
-from stn_numpy.data import DISTORTIONS, distort, load_digits
+from stn_numpy.data import DISTORTIONS, distort, load_digits, placed
 from stn_numpy.data import distortions as D
 from stn_numpy.functional.grid import control_points
 
 KINDS = list(DISTORTIONS)
-SIZES = {"RTS": (42, 42), "T": (60, 60), "TC": (60, 60)}
+SIZES = {"RTS": (42, 42), "T": (60, 60), "TC": (60, 60), "TC9": (60, 60)}
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_chunks_do_not_show(monkeypatch, digits, kind):
     np.testing.assert_allclose(got, want, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", [k for k in KINDS if k != "TC"])
+@pytest.mark.parametrize("kind", [k for k in KINDS if not k.startswith("TC")])
 def test_indices_choose_images(digits, kind):
     indices = np.array([7, 3, 3, 40])
     got = distort(digits, kind, np.random.default_rng(5), indices=indices)
@@ -365,16 +365,16 @@ def test_tc_patches_come_from_all_images_whichever_are_distorted():
 
 def test_tc_patches_hold_ink(digits):
     rng = np.random.default_rng(0)
-    patches = D._inked_patches(np.repeat(digits, 40, axis=0), rng.uniform(size=(2000, 2)))
+    patches = D._inked_patches(np.repeat(digits, 40, axis=0), rng.uniform(size=(2000, 2)), 6)
     assert patches.shape == (2000, 6, 6)
     assert (patches.max(axis=(1, 2)) > 100).mean() > 0.9
     thin = np.zeros((1, 28, 28), np.uint8)
     thin[:, 4:24, 13:15] = 200  # narrower than a patch: in the middle of it
-    assert (D._inked_patches(thin, rng.uniform(size=(1, 2)))[0] > 0).all(axis=0).tolist() == [
+    assert (D._inked_patches(thin, rng.uniform(size=(1, 2)), 6)[0] > 0).all(axis=0).tolist() == [
         False, False, True, True, False, False
     ]  # fmt: skip
     corner = dot(27, 0)
-    assert D._inked_patches(corner, rng.uniform(size=(1, 2))).sum() == 255
+    assert D._inked_patches(corner, rng.uniform(size=(1, 2)), 6).sum() == 255
 
 
 def test_tc_is_the_same_digit_layer_as_t(digits):
@@ -382,6 +382,41 @@ def test_tc_is_the_same_digit_layer_as_t(digits):
     tc = distort(digits, "TC", np.random.default_rng(9))
     assert (tc >= t).all()
     assert ((tc > t).sum(axis=(1, 2, 3)) <= 6 * 36).all() and (tc > t).any(axis=(1, 2, 3)).all()
+
+
+def test_tc9_pieces_come_from_anywhere_in_others():
+    images = np.zeros((50, 28, 28), np.uint8)
+    images[:, :, :14] = 200  # the left half is ink: pieces are black, white or cut by the edge
+    rng = np.random.default_rng(0)
+    pieces = D._patches(np.repeat(images, 20, axis=0), rng.uniform(size=(1000, 2)), 9)
+    ink = (pieces > 0).mean(axis=(1, 2))
+    assert pieces.shape == (1000, 9, 9)
+    # Left edges 0 to 19: nothing but ink to 5, none from 14 on.
+    assert np.mean(ink == 1) == pytest.approx(6 / 20, abs=0.05)
+    assert np.mean(ink == 0) == pytest.approx(6 / 20, abs=0.05)
+    digits = np.zeros((30, 28, 28), np.uint8)
+    digits[:, 10:12, 10:12] = 255
+    t = distort(digits, "T", np.random.default_rng(9))
+    tc = distort(digits, "TC9", np.random.default_rng(9))
+    assert (tc >= t).all()
+    assert tc.shape == (30, 1, 60, 60)
+
+
+@pytest.mark.parametrize("kind", ["T", "TC"])
+def test_placed_says_where_the_digits_are(digits, kind):
+    indices = np.arange(len(digits))[::-1]
+    x, left_top = placed(digits, kind, np.random.default_rng(4), indices=indices)
+    same = distort(digits, kind, np.random.default_rng(4), indices=indices)
+    assert np.array_equal(x, same)
+    assert left_top.shape == (len(digits), 2)
+    for image, (left, top), digit in zip(x[:, 0], left_top, digits[indices]):
+        frame = np.round(image[top : top + 28, left : left + 28] * 255)
+        assert (frame >= digit).all()
+        if kind == "T":
+            assert np.array_equal(frame, digit)
+            assert image.sum() == pytest.approx(digit.sum() / 255, rel=1e-5)
+    with pytest.raises(ValueError, match=r"^placed: kind is 'R', want one of 'T', 'TC'"):
+        placed(digits, "R", np.random.default_rng(4))
 
 
 # Wrong arguments
@@ -402,6 +437,7 @@ def test_tc_is_the_same_digit_layer_as_t(digits):
         ({"indices": np.array([0, 5])}, ValueError, "reach from 0 to 5, want 0 to 4"),
         ({"indices": np.array([-1])}, ValueError, "reach from -1 to -1, want 0 to 4"),
         ({"images": noise(1), "kind": "TC"}, ValueError, "TC of 1 image"),
+        ({"images": noise(1), "kind": "TC9"}, ValueError, "TC9 of 1 image"),
     ],
 )
 def test_wrong_arguments(change, error, message):

@@ -8,7 +8,7 @@ import pytest
 import stn_numpy.functional as F
 from stn_numpy import Tensor, models
 from stn_numpy.optim import SGD, Adam
-from stn_numpy.spatial_transformer import SpatialTransformer
+from stn_numpy.spatial_transformer import ParallelTransformers, SpatialTransformer
 from stn_numpy.transforms import TRANSFORMS, ThinPlateSpline
 
 PLAIN = ("fcn", "cnn")
@@ -172,7 +172,7 @@ def test_same_seed_same_weights(name):
         np.testing.assert_array_equal(array, again[key])
     # All differ but the last layer of the localisation net, which says "identity".
     same = [key for key, array in one.items() if np.array_equal(array, other[key])]
-    assert len(same) == (0 if name in PLAIN else 2)
+    assert len(same) == (0 if name in PLAIN else 4 if name == "2xst-cnn" else 2)
 
 
 def test_without_a_generator_weights_differ():
@@ -199,7 +199,37 @@ def test_who_can_say_where_the_input_is_read(name, rng):
         return
     kind = models.TutorialNet if name == "tutorial" else SpatialTransformer
     assert isinstance(reader, kind)
-    assert reader.grid(rng.random((2, 1, 28, 28), dtype=np.float32)).shape == (2, 28, 28, 2)
+    read = 10 if name == "lasagne" else 28
+    assert reader.grid(rng.random((2, 1, 28, 28), dtype=np.float32)).shape == (2, read, read, 2)
+
+
+def test_two_transformers_in_parallel(rng):
+    model = models.build("2xst-cnn", "affine", image_size=42, channels=2, classes=19, rng=rng)
+    assert model.num_parameters() == pytest.approx(400_000, rel=0.02)
+    x = rng.random((3, 2, 42, 42), dtype=np.float32)
+    readers = [m for m in model.modules() if isinstance(m, SpatialTransformer)]
+    assert len(readers) == 2
+    # Each has weights of its own, reads both channels, and their outputs are side by side.
+    *_, last = readers[0].localisation.modules()
+    last.bias.data[...] = [0.5, 0.1, 0.2, 0.0, 0.7, -0.3]
+    both = model.transformer(x).data
+    assert both.shape == (3, 4, 28, 28)
+    assert np.array_equal(both[:, :2], readers[0](x).data)
+    assert np.array_equal(both[:, 2:], readers[1](x).data)
+    assert not np.array_equal(both[:, :2], both[:, 2:])
+    assert len(models.localisation_parameters(model)) == 2 * 8
+    with pytest.raises(TypeError, match=r"^ParallelTransformers: .* at least 1"):
+        ParallelTransformers()
+    with pytest.raises(TypeError, match=r"^ParallelTransformers: "):
+        ParallelTransformers(readers[0], last)
+
+
+def test_the_network_of_lasagnes_recipe():
+    model = models.build("lasagne", image_size=60)
+    assert model.transformer.output_size == (20, 20)
+    localisation = (20 * 25 + 20) + (20 * 20 * 25 + 20) + (20 * 81 * 50 + 50) + (50 * 6 + 6)
+    classifier = (32 * 9 + 32) + (32 * 32 * 9 + 32) + (32 * 9 * 256 + 256) + 2570
+    assert model.num_parameters() == localisation + classifier
 
 
 # The same networks in PyTorch

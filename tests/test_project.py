@@ -85,7 +85,13 @@ ORDER = [
     "functional.normalization functional.dropout functional.grid functional.sampler functional",
     "nn transforms spatial_transformer models optim parallel",
     "data.dataset data.idx data.digits data.mnist data.distortions data.batches data",
-    "notebook plots checkpoint training reference op_table",
+    "notebook plots.figure plots.images plots.grids plots.kernels plots.gradients",
+    "plots.convolution plots.diagrams plots.charts plots.networks plots",
+    "tables tasks checkpoint training progress reference op_table",
+    "experiments.results experiments.cells experiments.distorted experiments.lasagne",
+    "experiments.addition experiments.colocalisation experiments.command experiments",
+    "bench.timing bench.work bench.profile bench.twins bench.rows bench.scale",
+    "bench.peer_code bench.peers bench",
 ]
 
 

@@ -6,7 +6,7 @@ import os
 from stn_numpy.data.batches import batches
 from stn_numpy.data.dataset import Dataset
 from stn_numpy.data.digits import load_digits
-from stn_numpy.data.distortions import DISTORTIONS, distort
+from stn_numpy.data.distortions import DISTORTIONS, distort, placed
 from stn_numpy.data.idx import read_idx
 from stn_numpy.data.mnist import MnistUnavailable, load_mnist
 
@@ -19,6 +19,7 @@ __all__ = [
     "load",
     "load_digits",
     "load_mnist",
+    "placed",
     "read_idx",
 ]
 

@@ -10,6 +10,7 @@ outside the input is black. Lengths are in pixels, and angles are positive count
 one looks at the picture.
 """
 
+import copy
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -161,9 +162,32 @@ def _elastic(images, indices, rng, dtype):
     return _sample(images, indices, F.tps_grid, theta, (SIDE, SIDE), dtype)
 
 
+def placed(
+    images: np.ndarray,
+    kind: str,
+    rng: np.random.Generator,
+    dtype: type = np.float32,
+    indices: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """`distort` for "T" and "TC", and where the digits are: (N, 2) whole pixels, (left, top).
+
+    The images are those that `distort` makes with the same rng.
+    """
+    checks.choice("placed", "kind", kind, ("T", "TC"))
+    images, indices = _check(images, kind, rng, dtype, indices)
+    start = copy.deepcopy(rng)  # the places are the first that is drawn
+    top_left = _places(len(indices), start)
+    return _MAKERS[kind](images, indices, rng, np.dtype(dtype)), top_left[:, ::-1]
+
+
+def _places(n: int, rng: np.random.Generator) -> np.ndarray:
+    height, width = DISTORTIONS["T"].size
+    return rng.integers(0, (height - SIDE + 1, width - SIDE + 1), (n, 2))
+
+
 def _translated(images, indices, rng, dtype):
     n, (height, width) = len(indices), DISTORTIONS["T"].size
-    top, left = rng.integers(0, (height - SIDE + 1, width - SIDE + 1), (n, 2)).T
+    top, left = _places(n, rng).T
     out = _batch_last(n, (height, width), dtype)
     # By whole pixels: an affine grid would only copy the pixels too, and take five times as long.
     for part in _chunks(n):

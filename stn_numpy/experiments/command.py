@@ -10,12 +10,13 @@ from stn_numpy import data
 from stn_numpy.errors import UserError
 from stn_numpy.experiments.addition import ADDITION
 from stn_numpy.experiments.cells import Experiment, run_cell, small
+from stn_numpy.experiments.colocalisation import COLOCALISATION
 from stn_numpy.experiments.distorted import CLUTTERED, DISTORTED
 from stn_numpy.experiments.lasagne import LASAGNE
 from stn_numpy.experiments.results import Result, read_results, results_file
 from stn_numpy.progress import Progress, duration
 
-EXPERIMENTS = {e.name: e for e in (DISTORTED, CLUTTERED, ADDITION, LASAGNE)}
+EXPERIMENTS = {e.name: e for e in (DISTORTED, CLUTTERED, ADDITION, COLOCALISATION, LASAGNE)}
 RUNS = Path("runs")
 
 

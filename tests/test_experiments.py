@@ -1,0 +1,377 @@
+"""Experiments: cells run, stop, go on and are written down; tables say what the lines say."""
+
+import dataclasses
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from stn_numpy import functional as F
+from stn_numpy import nn
+from stn_numpy.__main__ import main
+from stn_numpy.autograd import Tensor
+from stn_numpy.data import Dataset, load_digits, mnist
+from stn_numpy.errors import CheckpointError, DataError
+from stn_numpy.experiments import addition, cells, colocalisation, distorted, lasagne, results
+from stn_numpy.experiments.command import EXPERIMENTS
+from stn_numpy.experiments.results import Result, add_result, mean_error, read_results
+from stn_numpy.gradcheck import gradcheck
+from stn_numpy.training import Display, Settings, limited, read_run, wilson
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch, tmp_path):
+    """An empty working folder, no MNIST anywhere, no network."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("STN_NUMPY_DATA", raising=False)
+    monkeypatch.setenv("STN_NUMPY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("STN_NUMPY_WORKERS", "1")
+    monkeypatch.setattr(mnist, "MIRRORS", ())
+
+
+@pytest.fixture(scope="module")
+def data():
+    return limited(load_digits(), 40)
+
+
+def tiny(**changes):
+    settings = Settings(
+        models=("fcn",), epochs=2, batch_size=20, parameters=3000, workers=1, **changes
+    )
+    return cells.Cell("fcn/R", settings, weights="fcn-R.npz")
+
+
+def run(cell, data, tmp_path, show=None, said=None):
+    return cells.run_cell(
+        "test",
+        cell,
+        data,
+        tmp_path / "results",
+        tmp_path / "runs",
+        show or Display(),
+        weights=tmp_path / "weights",
+        announce=(said if said is not None else []).append,
+    )
+
+
+class StopAfter(Display):
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def epoch(self, name, result, seconds):
+        self.epochs -= 1
+        if self.epochs == 0:
+            raise KeyboardInterrupt
+
+
+# A cell
+
+
+def test_a_cell_is_one_line_with_all_that_is_needed(data, tmp_path):
+    result = run(tiny(), data, tmp_path)
+    (line,) = (tmp_path / "results" / "test.jsonl").read_text().splitlines()
+    assert json.loads(line) == dataclasses.asdict(result)
+    assert result.cell == "fcn/R" and result.seed == 0 and result.epochs == 2
+    assert result.images_seen == 2 * 40 and result.test_images == 40
+    assert result.error == result.mistakes / 40
+    about, _ = read_run(tmp_path / "runs" / "test" / "fcn-R-seed0")
+    assert result.error == about["results"]["fcn"]["test_error"]
+    assert result.parameters == about["results"]["fcn"]["parameters"] > 1000
+    assert result.data == about["data"] and result.settings == about["settings"]
+    assert result.minutes >= 0 and result.commit
+
+
+def test_an_interrupted_cell_goes_on_to_the_same_line(data, tmp_path):
+    whole = run(tiny(), data, tmp_path / "whole")
+    said = []
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny(), data, tmp_path / "parts", StopAfter(1), said)
+    assert read_results(tmp_path / "parts" / "results" / "test.jsonl") == []
+    # On another number of threads too: a run keeps the number that it began with.
+    other_threads = dataclasses.replace(tiny().settings, workers=2)
+    cell = dataclasses.replace(tiny(), settings=other_threads)
+    result = run(cell, data, tmp_path / "parts", said=said)
+    assert dataclasses.replace(result, minutes=0) == dataclasses.replace(whole, minutes=0)
+    assert "starting" in said[0] and "going on after 1 of 2 epochs" in said[1]
+
+
+def test_what_is_done_is_not_done_again(data, tmp_path):
+    result = run(tiny(), data, tmp_path)
+    shutil.rmtree(tmp_path / "runs")
+    said = []
+    other_threads = dataclasses.replace(tiny().settings, workers=2)
+    again = run(dataclasses.replace(tiny(), settings=other_threads), data, tmp_path, said=said)
+    assert again == result and "done" in said[0]
+    assert not (tmp_path / "runs").exists()
+    # Other settings, another seed or other data are other work.
+    changed = dataclasses.replace(tiny().settings, lr=1e-3)
+    assert run(dataclasses.replace(tiny(), settings=changed), data, tmp_path) != result
+    run(tiny(seed=1), data, tmp_path)
+    lines = read_results(tmp_path / "results" / "test.jsonl")
+    assert [(line.seed, line.settings["lr"]) for line in lines] == [(0, 1e-3), (1, 3e-3)]
+
+
+def test_a_run_of_other_settings_is_left_alone(data, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny(), data, tmp_path, StopAfter(1))
+    changed = dataclasses.replace(tiny().settings, lr=1e-3)
+    with pytest.raises(CheckpointError, match=r"lr 0.003 then, 0.001 now.*delete that folder"):
+        run(dataclasses.replace(tiny(), settings=changed), data, tmp_path)
+
+
+def test_the_best_network_is_kept(data, tmp_path, monkeypatch):
+    errors = iter([0.3, 0.5, 0.2])
+    kept = []
+    for seed, error in enumerate(errors):
+        monkeypatch.setattr(
+            cells.Run, "metrics", _with_error(cells.Run.metrics, error), raising=True
+        )
+        run(tiny(seed=seed), data, tmp_path)
+        monkeypatch.undo()
+        about, arrays = read_run(tmp_path / "weights" / "fcn-R.npz")
+        kept.append(about["settings"]["seed"])
+        assert arrays["model/fcn/fc1.weight"].shape[1] == 784
+    assert kept == [0, 0, 2]
+
+
+def _with_error(metrics, error):
+    def changed(self):
+        got = metrics(self)
+        for result in got["results"].values():
+            result["test_error"] = error
+        return got
+
+    return changed
+
+
+# Results
+
+
+def line(cell="cnn/R", seed=0, mistakes=70, name="MNIST", **changes):
+    known = {
+        "experiment": "distorted-mnist",
+        "cell": cell,
+        "seed": seed,
+        "error": mistakes / 10_000,
+        "mistakes": mistakes,
+        "test_images": 10_000,
+        "epochs": 1,
+        "images_seen": 60_000,
+        "parameters": 400_000,
+        "minutes": 1.0,
+        "commit": "0",
+        "data": {"name": name, "fingerprint": name},
+        "settings": {"models": ["cnn"], "distortion": "R", "workers": 1},
+    }
+    return Result(**(known | changes))
+
+
+def test_lines_are_added_and_replaced(tmp_path):
+    path = tmp_path / "x.jsonl"
+    assert read_results(path) == []
+    add_result(path, line(mistakes=1))
+    add_result(path, line(seed=1, mistakes=2))
+    add_result(path, line(name="UCI digits", mistakes=3))
+    add_result(path, line(mistakes=4))
+    assert [r.mistakes for r in read_results(path)] == [2, 3, 4]
+    path.write_text(path.read_text() + "{}\n")
+    with pytest.raises(DataError, match=r"x\.jsonl, line 4: not a result"):
+        read_results(path)
+
+
+def test_the_mean_of_seeds_has_the_interval_of_all_their_answers():
+    lines = [line(seed=seed, mistakes=m) for seed, m in enumerate((60, 70, 95))]
+    mean = mean_error(lines, "cnn/R")
+    assert mean.error == pytest.approx(0.0075)
+    assert (mean.low, mean.high) == wilson(225, 30_000)
+    assert str(mean) == "0.75 (0.66-0.85, 3 seeds)"
+    assert mean_error(lines, "cnn/RTS") is None
+
+
+def test_same_work_whatever_the_threads():
+    one = line()
+    assert one.same_work(line(settings=one.settings | {"workers": 4}, mistakes=3))
+    assert not one.same_work(line(seed=1))
+    assert not one.same_work(line(settings=one.settings | {"lr": 1}))
+    assert not one.same_work(line(name="other"))
+
+
+# Tables
+
+
+def test_the_cells_of_the_paper():
+    keys = [(cell.key, cell.settings.seed) for cell in distorted.DISTORTED.cells]
+    assert len(set(keys)) == len(keys) == 32 + 2 * 2 * 4
+    assert ("st-cnn/affine/R", 2) in keys and ("st-fcn/tps/E", 0) in keys
+    assert ("cnn/P", 1) not in keys
+    assert {cell.key for cell in distorted.CLUTTERED.cells} == {
+        "fcn/TC", "cnn/TC", "st-fcn/affine/TC", "st-cnn/affine/TC"
+    }  # fmt: skip
+    for cell in distorted.DISTORTED.cells:
+        assert cell.settings.parameters == 400_000
+    # One schedule for all cells of a column.
+    for column in distorted.COLUMNS:
+        schedules = {
+            (s.epochs, s.batch_size, s.lr, s.optimizer, s.schedule)
+            for s in (c.settings for c in distorted.DISTORTED.cells)
+            if s.distortion == column
+        }
+        assert len(schedules) == 1
+
+
+def test_the_table_has_the_paper_beside_ours():
+    lines = [line("st-cnn/affine/R", mistakes=65), line("st-cnn/affine/R", 1, 75)]
+    text = str(distorted.table(("R", "P"), lines))
+    (row,) = [row for row in text.splitlines() if row.startswith("ST-CNN") and "affine" in row]
+    assert row.split() == ["ST-CNN", "affine", "0.7", "0.70", "(0.59-0.83,", "2", "seeds)", "0.8"]
+    assert str(lasagne.table([line(lasagne.KEY, mistakes=300)])).endswith("3.00 (2.68-3.35)")
+    text = str(addition.table([line("2xst-cnn/tps/RTS", mistakes=600)]))
+    assert "2XST-CNN  tps         5.8    6.00 (5.55-6.48)" in text
+    found = colocalisation.table([line("T/0", mistakes=100), line("T/3", mistakes=300)])
+    row = next(cell for cell in found.rows if cell[0] == "T")
+    assert row[:4] == ["T", "100", "98.0", "99.0"] and row[6] == "97.0"
+
+
+# Co-localisation
+
+
+def test_the_hinge_is_the_double_sum():
+    rng = np.random.default_rng(0)
+    e, random = rng.normal(size=(5, 3)) * 0.6, rng.normal(size=(5, 3)) * 0.6
+    total, active = 0.0, 0
+    for n in range(5):
+        for m in range(5):
+            if m != n:
+                term = np.sum((e[n] - e[m]) ** 2) - np.sum((e[n] - random[n]) ** 2) + 1
+                total, active = total + max(0, term), active + (term > 0)
+    assert 0 < active < 20  # both sides of the hinge
+    got = colocalisation.hinge(Tensor(e), Tensor(random))
+    assert got.item() == pytest.approx(total / 20, rel=1e-12)
+    assert gradcheck(lambda e: colocalisation.hinge(e, Tensor(random)), [e])
+    assert colocalisation.hinge(Tensor(e[:1]), Tensor(random[:1])).item() == 0
+
+
+def test_a_window_reads_the_frame_it_is_put_on():
+    left_top = np.array([[0, 0], [32, 5], [13, 32]])
+    x = np.random.default_rng(0).random((3, 1, 60, 60))
+    theta = colocalisation.middles(left_top, 60).astype(float)
+    G = colocalisation.Window(28 / 60).grid(theta, (3, 1, 28, 28))
+    V = F.grid_sample(x, G).data
+    for v, image, (left, top) in zip(V[:, 0], x[:, 0], left_top):
+        np.testing.assert_allclose(v, image[top : top + 28, left : left + 28], atol=1e-5)
+
+
+def test_overlap_counts_pixels():
+    def pixels(theta, left_top):
+        masks = []
+        for left, top in (np.round((theta + 1) * 30 - 14).astype(int), left_top):
+            mask = np.zeros((100, 100), bool)
+            mask[top + 20 : top + 48, left + 20 : left + 48] = True
+            masks.append(mask)
+        return (masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum()
+
+    rng = np.random.default_rng(0)
+    left_top = rng.integers(0, 33, (20, 2))
+    theta = colocalisation.middles(left_top + rng.integers(-9, 10, (20, 2)), 60)
+    got = colocalisation.overlap(theta, left_top, 60)
+    np.testing.assert_allclose(got, [pixels(*pair) for pair in zip(theta, left_top)], atol=1e-5)
+    assert colocalisation.overlap(theta[:1] + 5, left_top[:1], 60) == 0
+
+
+def test_colocalisation_learns_where_and_leaves_its_encoder_alone():
+    rng = np.random.default_rng(0)
+    encoder = nn.Sequential(
+        conv=nn.Conv2d(1, 2, 9, rng=rng), flat=nn.Flatten(), classifier=nn.Linear(800, 10, rng=rng)
+    )
+    task = colocalisation.Colocalisation(encoder)
+    network = task.build("st-cnn", "affine", "T", 0, rng)
+    images = np.zeros((6, 28, 28), np.uint8)
+    images[:, 9:19, 9:19] = 255
+    ((x, y),) = task.batches(images, np.zeros(6, int), 6, np.random.default_rng(1), "T")
+    assert x.shape == (6, 1, 60, 60) and y.shape == (6, 4)
+    before = {k: v.copy() for k, v in encoder.state_dict().items()}
+    loss, wrong = task.answer(network, x, y)
+    loss.backward()
+    *_, last = network.localisation.modules()
+    assert np.abs(last.bias.grad).max() > 0
+    assert all(p.grad is None for p in encoder.parameters())
+    assert all(np.array_equal(v, before[k]) for k, v in encoder.state_dict().items())
+    # At first every window is in the middle.
+    middle = np.zeros((6, 2), np.float32)
+    assert wrong == np.sum(colocalisation.overlap(middle, y[:, :2], 60) < 0.5)
+    # The belief about the mean: windows that are all off by the same cost more.
+    last.bias.data[...] = [0.3, 0.0]
+    assert task.answer(network, x, y)[0].item() != loss.item()
+
+
+# The command
+
+
+@pytest.mark.parametrize("name", ["addition", "cluttered-lasagne", "cluttered-mnist"])
+def test_quick_runs_every_cell_and_prints_the_table(name, capsys):
+    assert main(["experiment", name, "--quick"]) == 0
+    printed = capsys.readouterr().out
+    experiment = EXPERIMENTS[name]
+    assert f"[{len(experiment.cells)}/{len(experiment.cells)}]" in printed
+    assert printed.count("% wrong") == len(experiment.cells)
+    assert experiment.title in printed and "UCI digits" in printed
+    # Once more: nothing is left to do, and the table can be had alone.
+    assert main(["experiment", name, "--quick"]) == 0
+    assert "starting" not in capsys.readouterr().out
+    assert main(["experiment", name, "--quick", "--table"]) == 0
+    assert experiment.title in capsys.readouterr().out
+
+
+def test_only_some_cells(capsys):
+    command = ["experiment", "distorted-mnist", "--quick", "--only", "st-cnn/*/R", "--seed", "0"]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("starting") == 3
+    lines = read_results("runs/quick/distorted-mnist.jsonl")
+    assert [r.cell for r in lines] == [f"st-cnn/{t}/R" for t in ("affine", "projective", "tps")]
+    command = ["experiment", "colocalisation", "--quick", "--only", "T/[03]"]
+    assert main(command) == 0
+    assert main([*command, "--list"]) == 0
+    assert capsys.readouterr().out.endswith("seed 0\nT/3                      seed 0\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing"], "invalid choice: 'nothing'"),
+        (["addition", "--only", "cnn/R"], "addition has no cell cnn/R"),
+        (["addition", "--seed", "7"], "has no cell .*seed 7"),
+        (["addition", "--workers", "0"], "--workers is 0, want at least 1"),
+        (["addition", "--table", "--results", "nowhere"], "addition.jsonl: no results yet"),
+    ],
+)
+def test_mistakes_are_one_line(arguments, message, capsys):
+    try:
+        code = main(["experiment", *arguments])
+    except SystemExit as error:
+        code = error.code
+    err = capsys.readouterr().err
+    assert code == 2
+    assert len(err.strip().splitlines()) == 1
+    assert re.search(message, err)
+
+
+def test_an_interrupted_experiment_says_how_to_go_on(capsys, monkeypatch):
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cells.Run, "train", stop)
+    assert main(["experiment", "addition", "--quick", "--only", "cnn/*"]) == 130
+    err = capsys.readouterr().err
+    assert "to go on: python -m stn_numpy experiment addition --only 'cnn/*' --quick" in err
+
+
+def test_lines_of_other_data_are_not_mixed(data):
+    from stn_numpy.experiments.command import of_one_data_set
+
+    mixed = [line(name="UCI digits"), line(), line(name="UCI digits", seed=1)]
+    assert of_one_data_set(mixed) == [mixed[1]]
+    assert of_one_data_set([mixed[0], mixed[2]]) == [mixed[0], mixed[2]]
+    assert isinstance(data, Dataset) and results.results_file("a", "b").name == "b.jsonl"
