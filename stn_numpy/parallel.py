@@ -21,7 +21,7 @@ from stn_numpy import checks
 from stn_numpy.autograd import Tensor
 from stn_numpy.errors import UserError
 from stn_numpy.functional.layout import batch_first
-from stn_numpy.nn import Dropout, Module, Parameter
+from stn_numpy.nn import Dropout, Module
 
 
 def default_workers() -> int:
@@ -64,6 +64,15 @@ class Workers:
         self.count = checks.integer("Workers", "count", count, 1)
         self.model = model
         self.replicas = [model] + [replicate(model) for _ in range(self.count - 1)]
+        # What belongs together in all of them, the model's own first; looked up once, not per step.
+        self._modules = list(zip(*(replica.modules() for replica in self.replicas)))
+        self._parameters = list(zip(*(replica.parameters() for replica in self.replicas)))
+        self._buffers = [
+            (modules, name)
+            for modules in self._modules
+            for name, value in vars(modules[0]).items()
+            if isinstance(value, np.ndarray)
+        ]
         self._pool: ThreadPoolExecutor | None = None
         self._exit = contextlib.ExitStack()
 
@@ -124,37 +133,39 @@ class Workers:
             )
         busy = min(self.count, total)
 
-        def work(replica: Module, x: np.ndarray, y: np.ndarray) -> tuple[float, list]:
-            replica.zero_grad()
+        def work(replica: Module, x: np.ndarray, y: np.ndarray) -> float:
             part = loss(replica, x, y) * (len(y) / total)
             part.backward()
-            return part.item(), [parameter.grad for parameter in replica.parameters()]
+            return part.item()
 
-        before = [parameter.grad for parameter in self.model.parameters()]
-        results = self.map(work, shards(x, busy), np.array_split(y, busy))
-        gradients = [before] + [grads for _, grads in results]
-        for parameter, *parts in zip(self.model.parameters(), *gradients):
-            known = [part for part in parts if part is not None]
-            parameter.grad = sum(known[1:], start=known[0]) if known else None
+        for _, *others in self._parameters:  # the gradients of the model itself are added to
+            for other in others:
+                other.grad = None
+        values = self.map(work, shards(x, busy), np.array_split(y, busy))
+        for parameter, *others in self._parameters:
+            parts = [p.grad for p in (parameter, *others) if p.grad is not None]
+            parameter.grad = sum(parts[1:], start=parts[0]) if parts else None
         self._average_buffers(busy)
-        return sum(value for value, _ in results)
+        return sum(values)
 
     def _follow_model(self) -> None:
         """Make the replicas what the model is now: parameters (shared), buffers and mode."""
-        for replica in self.replicas[1:]:
-            for own, other in zip(self.model.modules(), replica.modules()):
+        for own, *others in self._modules:
+            for other in others:
                 other.training = own.training
-                for name, value in vars(own).items():
-                    if isinstance(value, Parameter):
-                        getattr(other, name).data = value.data
-                    elif isinstance(value, np.ndarray):
-                        setattr(other, name, value.copy())
+        for own, *others in self._parameters:
+            for other in others:
+                other.data = own.data
+        for (own, *others), name in self._buffers:
+            for other in others:
+                setattr(other, name, getattr(own, name).copy())
 
     def _average_buffers(self, busy: int) -> None:
         """Give the model the mean of what each busy worker made of its running means."""
-        for (_, own), *others in zip(*(r.named_buffers() for r in self.replicas[:busy])):
+        for modules, name in self._buffers:
+            own, *others = (getattr(module, name) for module in modules[:busy])
             if own.dtype.kind == "f":
-                own[...] = sum((other for _, other in others), start=own) / busy
+                own[...] = sum(others, start=own) / busy
 
 
 def shards(x: np.ndarray, count: int) -> Iterator[np.ndarray]:

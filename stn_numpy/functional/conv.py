@@ -17,13 +17,13 @@ are made again in the backward pass rather than kept. The shapes that everybody 
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+from numpy.lib.stride_tricks import as_strided
 
 from stn_numpy import checks
 from stn_numpy.autograd import op
 from stn_numpy.functional.layout import batch_first, batch_last, crop, output_size, pad
 
-COLUMN_BYTES = 1 << 22  # columns made at a time: what the caches of one core hold
+COLUMN_BYTES = 3 << 20  # columns made at a time: what the caches of one core hold
 
 
 @op
@@ -39,59 +39,63 @@ def conv2d(input, weight, bias=None, stride=1, padding=0):
     kernel is larger than the padded input.
     """
     x, W, b, stride, padding = _checked(input, weight, bias, stride, padding)
-    N, O, kernel = x.shape[0], W.shape[0], W.shape[2:]
+    (N, *_), O, K, kernel = x.shape, len(W), W[0].size, W.shape[2:]
     X = pad(batch_last(x), padding)
     H_out, W_out = places = [output_size(X.shape[1 + i], 0, kernel[i], stride[i]) for i in range(2)]
-    W2 = W.reshape(O, -1)
+    # The bias is the weight of a pixel that is always 1: one more row of the columns.
+    W2 = W.reshape(O, K) if b is None else np.column_stack([W.reshape(O, K), b])
     row = W_out * N  # numbers in one row of the output: all its places, all images
 
     y = np.empty((O, H_out, W_out, N), x.dtype)
     Y2 = y.reshape(O, -1)
-    for rows, columns in _im2col(X, kernel, stride, places):
-        Y2_rows = np.matmul(W2, columns, out=Y2[:, rows.start * row : rows.stop * row])
-        if b is not None:
-            Y2_rows += b[:, None]
+    for rows, columns in _im2col(X, kernel, stride, places, b is not None):
+        np.matmul(W2, columns, out=Y2[:, rows.start * row : rows.stop * row])
 
     def backward(dy, needs):
-        needs_x, needs_W = needs[:2]
+        needs_x, needs_W2 = needs[0], any(needs[1:3])
         dY2 = batch_last(dy).reshape(O, -1)
         dX = np.zeros_like(X) if needs_x else None
-        dW2 = np.zeros((W2.shape[1], O), W.dtype) if needs_W else None  # transposed: BLAS is faster
-        for rows, columns in _im2col(X, kernel, stride, places, fill=needs_W):
+        dW2 = np.zeros(W2.T.shape, W.dtype)  # transposed: BLAS is faster
+        for rows, columns in _im2col(X, kernel, stride, places, b is not None, fill=needs_W2):
             dY_rows = dY2[:, rows.start * row : rows.stop * row]
-            if needs_W:
+            if needs_W2:
                 dW2 += columns @ dY_rows.T
-            if needs_x:
-                dcolumns = np.matmul(W2.T, dY_rows, out=columns)  # the columns are done with
+            if needs_x:  # in the memory of the columns, which are done with
+                dcolumns = np.matmul(W2[:, :K].T, dY_rows, out=columns[:K])
                 _col2im(dcolumns, dX, kernel, stride, rows, W_out)
         return (
             batch_first(crop(dX, padding)) if needs_x else None,
-            dW2.T.reshape(W.shape) if needs_W else None,
-            dY2.sum(axis=1),
+            dW2[:K].T.reshape(W.shape),
+            None if b is None else dW2[K],
         )
 
     return batch_first(y), backward
 
 
 def _im2col(
-    X: np.ndarray, kernel, stride, places: tuple[int, int], fill: bool = True
+    X: np.ndarray, kernel, stride, places: tuple[int, int], ones: bool, fill: bool = True
 ) -> Iterator[tuple[range, np.ndarray]]:
     """A few output rows at a time: which, and their columns (C kh kw, rows * W_out * N).
 
-    The columns of all yields share one piece of memory. With fill=False it is only handed out.
+    ones: with a last row of 1. The columns of all yields share one piece of memory; with fill=False
+    it is only handed out.
     """
     (C, _, _, N), (kh, kw), (H_out, W_out) = X.shape, kernel, places
-    seen = sliding_window_view(X, kernel, axis=(1, 2))[:, :: stride[0], :: stride[1]]
-    seen = seen.transpose(0, 4, 5, 1, 2, 3)  # (C, kh, kw, H_out, W_out, N): a view, no copy
-    row_size = C * kh * kw * W_out * N
-    step = max(1, min(H_out, COLUMN_BYTES // (row_size * X.itemsize)))
-    memory = np.empty(row_size * step, X.dtype)
+    # Pixel (i, j) of the window at place (p, q) is pixel (p s + i, q s + j): a view, no copy.
+    (sc, sh, sw, sn), (sy, sx) = X.strides, stride
+    shape, strides = (C, kh, kw, H_out, W_out, N), (sc, sh, sw, sy * sh, sx * sw, sn)
+    seen = as_strided(X, shape, strides, writeable=False)
+    K, row = C * kh * kw, W_out * N
+    step = max(1, min(H_out, COLUMN_BYTES // (K * row * X.itemsize)))
+    memory = np.empty((K + ones) * row * step, X.dtype)
     for first in range(0, H_out, step):
         rows = range(first, min(first + step, H_out))
-        columns = memory[: row_size * len(rows)].reshape(C, kh, kw, len(rows), W_out, N)
+        columns = memory[: (K + ones) * row * len(rows)].reshape(K + ones, -1)
         if fill:
-            columns[...] = seen[:, :, :, rows.start : rows.stop]
-        yield rows, columns.reshape(C * kh * kw, -1)
+            columns[K:] = 1
+            windows = columns[:K].reshape(C, kh, kw, len(rows), W_out, N)
+            windows[...] = seen[:, :, :, rows.start : rows.stop]
+        yield rows, columns
 
 
 def _col2im(columns: np.ndarray, dX: np.ndarray, kernel, stride, rows: range, W_out: int) -> None:
