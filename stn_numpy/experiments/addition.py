@@ -10,7 +10,7 @@ from stn_numpy.experiments.results import Result, mean_error
 from stn_numpy.tables import Table
 from stn_numpy.training import Settings
 
-EPOCHS = 30
+EPOCHS = 20
 PAPER = {
     ("cnn", "-"): 14.7,
     ("st-cnn", "affine"): 22.6,
