@@ -4,12 +4,14 @@ import dataclasses
 import json
 import re
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from stn_numpy import functional as F
-from stn_numpy import nn
+from stn_numpy import files, nn
 from stn_numpy.__main__ import main
 from stn_numpy.autograd import Tensor
 from stn_numpy.data import Dataset, load_digits, mnist
@@ -179,6 +181,21 @@ def test_lines_are_added_and_replaced(tmp_path):
     path.write_text(path.read_text() + "{}\n")
     with pytest.raises(DataError, match=r"x\.jsonl, line 4: not a result"):
         read_results(path)
+
+
+@pytest.mark.skipif(files.fcntl is None, reason="this system has no locks")
+def test_who_writes_at_the_same_time_loses_no_line(tmp_path, monkeypatch):
+    """The lock is held for an open file, so threads stand for processes here."""
+
+    def slow_write(path, text):
+        time.sleep(0.01)
+        files.write_text(path, text)
+
+    monkeypatch.setattr(results, "write_text", slow_write)
+    path = tmp_path / "x.jsonl"
+    with ThreadPoolExecutor(5) as pool:
+        list(pool.map(lambda seed: add_result(path, line(seed=seed)), range(5)))
+    assert [r.seed for r in sorted(read_results(path), key=lambda r: r.seed)] == [0, 1, 2, 3, 4]
 
 
 def test_the_mean_of_seeds_has_the_interval_of_all_their_answers():

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stn_numpy.errors import DataError
-from stn_numpy.files import write_text
+from stn_numpy.files import alone, write_text
 from stn_numpy.training import wilson
 
 
@@ -68,11 +68,15 @@ def read_results(path: str | os.PathLike) -> list[Result]:
 
 
 def add_result(path: str | os.PathLike, result: Result) -> None:
-    """Add a line; one that was there for the same cell, seed and data is replaced."""
+    """Add a line; one that was there for the same cell, seed and data is replaced.
+
+    Several processes may do so at once, each with cells of its own.
+    """
     same = (result.cell, result.seed, result.data["name"])
-    kept = [r for r in read_results(path) if (r.cell, r.seed, r.data["name"]) != same]
-    lines = [json.dumps(dataclasses.asdict(r)) for r in [*kept, result]]
-    write_text(path, "\n".join(lines) + "\n")
+    with alone(path):
+        kept = [r for r in read_results(path) if (r.cell, r.seed, r.data["name"]) != same]
+        lines = [json.dumps(dataclasses.asdict(r)) for r in [*kept, result]]
+        write_text(path, "\n".join(lines) + "\n")
 
 
 @dataclass(frozen=True)
