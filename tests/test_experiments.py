@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from stn_numpy import functional as F
 from stn_numpy import files, nn
+from stn_numpy import functional as F
 from stn_numpy.__main__ import main
 from stn_numpy.autograd import Tensor
 from stn_numpy.data import Dataset, load_digits, mnist
