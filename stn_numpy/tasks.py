@@ -51,9 +51,15 @@ class Digits:
         rng: np.random.Generator,
         distortion: str,
         shuffle: bool = True,
+        workers: int = 1,
     ) -> Batches:
-        """Once through the images: x (n, channels, H, W) and y, n integers from 0."""
-        return batches(images, labels, batch_size, rng, distortion, shuffle=shuffle)
+        """Once through the images: x (n, channels, H, W) and y, n integers from 0.
+
+        workers: threads that share the making of a batch.
+        """
+        return batches(
+            images, labels, batch_size, rng, distortion, shuffle=shuffle, workers=workers
+        )
 
     def answer(self, network: Module, x: np.ndarray, y: np.ndarray) -> tuple[Tensor, int]:
         """The mean loss of a network over x, and how many of its answers are wrong."""
@@ -76,17 +82,21 @@ class Addition(Digits):
         rng: np.random.Generator,
         distortion: str,
         shuffle: bool = True,
+        workers: int = 1,
     ) -> Batches:
         """As many pairs as there are images; each image is once the first and once the second."""
         rng = np.random.default_rng(rng.integers(2**63))
         first = rng.permutation(len(labels)) if shuffle else np.arange(len(labels))
         second = rng.permutation(len(labels))
-        return self._pairs(images, labels, first, second, batch_size, rng, distortion)
+        return self._pairs(images, labels, first, second, batch_size, rng, distortion, workers)
 
-    def _pairs(self, images, labels, first, second, batch_size, rng, distortion) -> Batches:
-        for start in range(0, len(labels), batch_size):
-            pair = [order[start : start + batch_size] for order in (first, second)]
-            channels = [distort(images, distortion, rng, indices=indices) for indices in pair]
+    def _pairs(self, images, labels, first, second, size, rng, distortion, workers) -> Batches:
+        for start in range(0, len(labels), size):
+            pair = [order[start : start + size] for order in (first, second)]
+            channels = [
+                distort(images, distortion, rng, indices=indices, workers=workers)
+                for indices in pair
+            ]
             # Stacked as (channels, H, W, n), the order that the batch-last operations like.
             x = np.concatenate([c.transpose(1, 2, 3, 0) for c in channels]).transpose(3, 0, 1, 2)
             yield x, sum(labels[indices] for indices in pair).astype(np.int64)

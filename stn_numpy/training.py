@@ -137,6 +137,7 @@ class Trainer:
             settings.batch_size,
             rng,
             settings.distortion,
+            workers=workers.count,
         )
         for step, (x, y) in enumerate(todo):
             for i, replica in enumerate(workers.replicas):
@@ -198,7 +199,15 @@ def mistakes_on_test(
 
     workers.model.eval()  # the replicas follow it
     rng = np.random.default_rng([TEST])
-    todo = task.batches(data.test_images, data.test_labels, 512, rng, distortion, shuffle=False)
+    todo = task.batches(
+        data.test_images,
+        data.test_labels,
+        512,
+        rng,
+        distortion,
+        shuffle=False,
+        workers=workers.count,
+    )
     return sum(
         sum(workers.map(mistakes, shards(x, workers.count), np.array_split(y, workers.count)))
         for x, y in todo

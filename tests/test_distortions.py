@@ -74,6 +74,14 @@ def test_chunks_do_not_show(monkeypatch, digits, kind):
     np.testing.assert_allclose(got, want, atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_threads_do_not_show(monkeypatch, digits, kind):
+    monkeypatch.setattr(D, "CHUNK", 7)
+    want = distort(digits, kind, np.random.default_rng(4))
+    got = distort(digits, kind, np.random.default_rng(4), workers=3)
+    assert got.tobytes() == want.tobytes()
+
+
 @pytest.mark.parametrize("kind", [k for k in KINDS if not k.startswith("TC")])
 def test_indices_choose_images(digits, kind):
     indices = np.array([7, 3, 3, 40])
@@ -436,6 +444,7 @@ def test_placed_says_where_the_digits_are(digits, kind):
         ({"indices": np.array([[0]])}, TypeError, r"indices is int\d+ of shape \(1, 1\)"),
         ({"indices": np.array([0, 5])}, ValueError, "reach from 0 to 5, want 0 to 4"),
         ({"indices": np.array([-1])}, ValueError, "reach from -1 to -1, want 0 to 4"),
+        ({"workers": 0}, ValueError, "workers is 0, want at least 1"),
         ({"images": noise(1), "kind": "TC"}, ValueError, "TC of 1 image"),
         ({"images": noise(1), "kind": "TC9"}, ValueError, "TC9 of 1 image"),
     ],

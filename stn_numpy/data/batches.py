@@ -16,6 +16,7 @@ def batches(
     kind: str = "none",
     dtype: type = np.float32,
     shuffle: bool = True,
+    workers: int = 1,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Go once through a data set in batches.
 
@@ -27,12 +28,14 @@ def batches(
     kind: a key of `DISTORTIONS`; every batch is distorted when its turn comes.
     dtype: float32 or float64, of the images.
     shuffle: False keeps the order although there is an rng, as a test with distortions needs it.
+    workers: threads that share the work of distorting a batch.
 
     Returns an iterator over pairs: images (n, 1, H, W) from 0 to 1 and labels (n,) int64; n is
     batch_size, or less in the last batch.
     Raises ValueError or TypeError at once, not at the first batch.
     """
     batch_size = checks.integer("batches", "batch_size", batch_size, 1)
+    workers = checks.integer("batches", "workers", workers, 1)
     checks.choice("batches", "kind", kind, DISTORTIONS)
     labels = np.asarray(labels)
     if labels.dtype.kind not in "iu":
@@ -51,10 +54,11 @@ def batches(
     distort(images[:0], "none", rng, dtype)  # its checks of images and dtype, now
     rng = np.random.default_rng(rng.integers(2**63))
     order = rng.permutation(len(labels)) if shuffle else np.arange(len(labels))
-    return _batches(images, labels.astype(np.int64), order, batch_size, rng, kind, dtype)
+    labels = labels.astype(np.int64)
+    return _batches(images, labels, order, batch_size, rng, kind, dtype, workers)
 
 
-def _batches(images, labels, order, batch_size, rng, kind, dtype) -> Iterator:
+def _batches(images, labels, order, batch_size, rng, kind, dtype, workers) -> Iterator:
     for start in range(0, len(order), batch_size):
         indices = order[start : start + batch_size]
-        yield distort(images, kind, rng, dtype, indices), labels[indices]
+        yield distort(images, kind, rng, dtype, indices, workers), labels[indices]

@@ -10,8 +10,10 @@ outside the input is black. Lengths are in pixels, and angles are positive count
 one looks at the picture.
 """
 
+import contextlib
 import copy
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -53,6 +55,7 @@ def distort(
     rng: np.random.Generator,
     dtype: type = np.float32,
     indices: np.ndarray | None = None,
+    workers: int = 1,
 ) -> np.ndarray:
     """Distort digits afresh.
 
@@ -62,6 +65,7 @@ def distort(
     dtype: float32 or float64, of the result.
     indices: (N,) integers, which of the images to distort, by default all of them. TC takes its
         clutter from all `images`, whichever are distorted.
+    workers: threads that share the sampling; the images are the same for any number.
 
     Returns (N, 1, H, W) with values from 0 to 1 and H, W of ``DISTORTIONS[kind].size``. In memory
     the batch is the last axis, which makes every later pass over it quicker.
@@ -84,7 +88,9 @@ def distort(
     Raises ValueError or TypeError for a wrong shape, dtype, kind or index.
     """
     images, indices = _check(images, kind, rng, dtype, indices)
-    return _MAKERS[kind](images, indices, rng, np.dtype(dtype))
+    workers = checks.integer("distort", "workers", workers, 1)
+    with ThreadPoolExecutor(workers) if workers > 1 else contextlib.nullcontext() as pool:
+        return _MAKERS[kind](images, indices, rng, np.dtype(dtype), pool.map if pool else map)
 
 
 def _check(images, kind, rng, dtype, indices) -> tuple[np.ndarray, np.ndarray]:
@@ -117,19 +123,19 @@ def _check(images, kind, rng, dtype, indices) -> tuple[np.ndarray, np.ndarray]:
 # image is made, so that CHUNK has no influence on the result.
 
 
-def _none(images, indices, rng, dtype):
+def _none(images, indices, rng, dtype, map):
     out = _batch_last(len(indices), (SIDE, SIDE), dtype)
     for part in _chunks(len(indices)):
         out[part] = _grey(images[indices[part]], dtype)
     return out
 
 
-def _rotated(images, indices, rng, dtype):
+def _rotated(images, indices, rng, dtype, map):
     angle = rng.uniform(-np.pi / 2, np.pi / 2, len(indices))
-    return _sample(images, indices, F.affine_grid, similarity(angle), (SIDE, SIDE), dtype)
+    return _sample(images, indices, F.affine_grid, similarity(angle), (SIDE, SIDE), dtype, map)
 
 
-def _rotated_translated_scaled(images, indices, rng, dtype):
+def _rotated_translated_scaled(images, indices, rng, dtype, map):
     n, size = len(indices), DISTORTIONS["RTS"].size
     angle = rng.uniform(-np.pi / 4, np.pi / 4, n)
     scale = rng.uniform(0.7, 1.2, n)
@@ -140,26 +146,26 @@ def _rotated_translated_scaled(images, indices, rng, dtype):
     start = np.where(room > 0, 0, (size[0] - (high - low)) / 2)
     centre = start + rng.uniform(size=(n, 2)) * room - low
     theta = similarity(angle, scale, centre - size[0] / 2, size[0])
-    return _sample(images, indices, F.affine_grid, theta, size, dtype)
+    return _sample(images, indices, F.affine_grid, theta, size, dtype, map)
 
 
-def _projective(images, indices, rng, dtype):
+def _projective(images, indices, rng, dtype, map):
     scale = rng.uniform(0.75, 1.0, len(indices))
     corners = scale[:, None, None] * CORNERS + _pixels(rng.normal(0, 5, (len(indices), 4, 2)))
     while (torn := np.flatnonzero(~_is_convex(corners))).size:
         moves = _pixels(rng.normal(0, 5, (len(torn), 4, 2)))
         corners[torn] = scale[torn, None, None] * CORNERS + moves
     theta = homography(corners, np.broadcast_to(CORNERS, corners.shape))
-    return _sample(images, indices, F.projective_grid, theta, (SIDE, SIDE), dtype)
+    return _sample(images, indices, F.projective_grid, theta, (SIDE, SIDE), dtype, map)
 
 
-def _elastic(images, indices, rng, dtype):
+def _elastic(images, indices, rng, dtype, map):
     scale = rng.uniform(0.75, 1.0, len(indices))
     moves = _pixels(rng.normal(0, 1.5, (len(indices), 16, 2)))
     # As seen from the output: the control point moves, and is then looked up in an input that is
     # 1/scale times as large.
     theta = (control_points(4) + moves) / scale[:, None, None]
-    return _sample(images, indices, F.tps_grid, theta, (SIDE, SIDE), dtype)
+    return _sample(images, indices, F.tps_grid, theta, (SIDE, SIDE), dtype, map)
 
 
 def placed(
@@ -177,7 +183,7 @@ def placed(
     images, indices = _check(images, kind, rng, dtype, indices)
     start = copy.deepcopy(rng)  # the places are the first that is drawn
     top_left = _places(len(indices), start)
-    return _MAKERS[kind](images, indices, rng, np.dtype(dtype)), top_left[:, ::-1]
+    return _MAKERS[kind](images, indices, rng, np.dtype(dtype), map), top_left[:, ::-1]
 
 
 def _places(n: int, rng: np.random.Generator) -> np.ndarray:
@@ -185,7 +191,7 @@ def _places(n: int, rng: np.random.Generator) -> np.ndarray:
     return rng.integers(0, (height - SIDE + 1, width - SIDE + 1), (n, 2))
 
 
-def _translated(images, indices, rng, dtype):
+def _translated(images, indices, rng, dtype, map):
     n, (height, width) = len(indices), DISTORTIONS["T"].size
     top, left = _places(n, rng).T
     out = _batch_last(n, (height, width), dtype)
@@ -195,20 +201,20 @@ def _translated(images, indices, rng, dtype):
     return out
 
 
-def _translated_cluttered(images, indices, rng, dtype):
-    return _cluttered(images, indices, rng, dtype, "TC", PATCH, _inked_patches)
+def _translated_cluttered(images, indices, rng, dtype, map):
+    return _cluttered(images, indices, rng, dtype, map, "TC", PATCH, _inked_patches)
 
 
-def _translated_cluttered_wide(images, indices, rng, dtype):
-    return _cluttered(images, indices, rng, dtype, "TC9", WIDE_PATCH, _patches)
+def _translated_cluttered_wide(images, indices, rng, dtype, map):
+    return _cluttered(images, indices, rng, dtype, map, "TC9", WIDE_PATCH, _patches)
 
 
-def _cluttered(images, indices, rng, dtype, kind, patch, cut):
+def _cluttered(images, indices, rng, dtype, map, kind, patch, cut):
     if len(images) < 2 and len(indices):
         raise ValueError(
             f"distort: {kind} of {len(images)} image, want others to take patches from"
         )
-    out = _translated(images, indices, rng, dtype)
+    out = _translated(images, indices, rng, dtype, map)
     n, (height, width) = len(indices), DISTORTIONS[kind].size
     # Every image but one's own: a step of 1 to M - 1 from it, around the end.
     other = (indices[:, None] + rng.integers(1, max(len(images), 2), (n, PATCHES))) % len(images)
@@ -318,15 +324,21 @@ def _reach(images: np.ndarray, angle: np.ndarray, scale: np.ndarray) -> tuple:
 # Pixels.
 
 
-def _sample(images, indices, make_grid, theta, size, dtype) -> np.ndarray:
-    """V = sample(U, grid(theta)) for the images at `indices`, CHUNK of them at a time."""
+def _sample(images, indices, make_grid, theta, size, dtype, map) -> np.ndarray:
+    """V = sample(U, grid(theta)) for the images at `indices`, CHUNK of them at a time.
+
+    map: Python's own, or that of a pool of threads.
+    """
     out = _batch_last(len(indices), size, dtype)
     theta = theta.astype(dtype)
-    with no_grad():
-        for part in _chunks(len(indices)):
-            U = _grey(images[indices[part]], dtype)
-            G = make_grid(theta[part], (len(U), 1, *size))
-            out[part] = F.grid_sample(U, G).data
+
+    @no_grad()
+    def sample(part: slice) -> None:
+        U = _grey(images[indices[part]], dtype)
+        G = make_grid(theta[part], (len(U), 1, *size))
+        out[part] = F.grid_sample(U, G).data
+
+    list(map(sample, _chunks(len(indices))))
     return out
 
 

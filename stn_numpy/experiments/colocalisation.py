@@ -93,7 +93,7 @@ class Colocalisation(tasks.Digits):
         localisation = models.cnn_localisation(size, self.channels, window.parameters, rng)
         return SpatialTransformer(localisation, window, (SIDE, SIDE))
 
-    def batches(self, images, labels, batch_size, rng, distortion, shuffle=True):
+    def batches(self, images, labels, batch_size, rng, distortion, shuffle=True, workers=1):
         rng = np.random.default_rng(rng.integers(2**63))
         order = rng.permutation(len(labels)) if shuffle else np.arange(len(labels))
         return self._batches(images, order, batch_size, rng, distortion)

@@ -17,10 +17,11 @@ from typing import NamedTuple
 import numpy as np
 
 from stn_numpy import checks
-from stn_numpy.autograd import op
+from stn_numpy.autograd import op, recording
 from stn_numpy.functional.kernels import KERNELS, Kernel
 from stn_numpy.functional.layout import batch_first, batch_last, crop, pad
 
+VALUES_AT_A_TIME = 1 << 17
 PADDING_MODES = ("zeros", "border", "reflection")
 
 
@@ -114,55 +115,68 @@ def bilinear_sample(U, G, kernel, padding_mode, align_corners):
     C, H, W, N = U.shape
     # Two pixels of zeros: a point further out reads four of them wherever it is, so it may as well
     # stand at -2 or at the size of the image.
-    framed = pad(U, (2, 2)).reshape(C, -1)
+    row = (W + 4) * N  # numbers in a row of the framed image, and in a channel of it
+    size = (H + 4) * row
+    framed = np.zeros(C * size + row + N, U.dtype)  # all channels, one behind the other
+    crop(framed[: C * size].reshape(C, H + 4, W + 4, N), (2, 2))[...] = U
     x, x_per_g = _move(*_pixels(G[0], W, align_corners), W, padding_mode, align_corners, 1)
     y, y_per_g = _move(*_pixels(G[1], H, align_corners), H, padding_mode, align_corners, 1)
     x0, y0 = np.floor(x), np.floor(y)
     a, b = x - x0, y - y0  # where in the cell of four pixels, 0 <= a, b < 1
     # fmax takes NaN to -2: a point that is nowhere reads the frame, and leaves its gradient there.
-    # Its a or b stays NaN, and so its output is NaN.
-    i, j = (np.fmax(corner, -2).astype(np.intp) + 2 for corner in (y0, x0))
-    row = (W + 4) * N
-    corner = i * row + j * N + np.arange(N)
-    a, b, corner = (array.ravel() for array in (a, b, corner))
+    # Its a or b stays NaN, and so its output is NaN. (By way of int32, which is quicker.)
+    i, j = (np.fmax(corner, -2).astype(np.int32).astype(np.intp) for corner in (y0, x0))
+    i *= row
+    j *= N
+    i += j
+    i += np.arange(N) + 2 * (row + N)
+    a, b, corner, shape = a.ravel(), b.ravel(), i.ravel(), x.shape
 
-    def interpolate(channel):
-        """One channel between its four pixels: above, and what comes to it on the way down."""
-        v00, v01, v10, v11 = (
-            channel[offset:].take(corner, mode="clip") for offset in (0, N, row, row + N)
-        )
+    def read(some: slice, offset: int) -> np.ndarray:
+        """The pixel so far behind the upper left one of every cell, in some of the channels."""
+        first, stop = some.start * size + offset, some.stop * size + offset
+        return framed[first:stop].reshape(-1, size).take(corner, axis=1, mode="clip")
+
+    V = np.empty((C, a.size), U.dtype)
+    # What Eq. (7) will want of every channel: the slopes of V along x and along y.
+    slopes = np.empty((2, *V.shape), U.dtype) if recording() else None
+    for some in _few_channels(V):
+        v00, v01, v10, v11 = (read(some, offset) for offset in (0, N, row, row + N))
         along_top, along_bottom = v01 - v00, v11 - v10
         top = v00 + a * along_top
         down = v10 + a * along_bottom - top
-        return top, down, along_top, along_bottom
-
-    # One channel after the other: what is made on the way stays in the processor's cache.
-    V = np.empty((C, corner.size), U.dtype)
-    for channel, out in zip(framed, V):
-        top, down, *_ = interpolate(channel)
-        np.add(top, b * down, out=out)
+        np.add(top, b * down, out=V[some])
+        if slopes is not None:
+            np.add(along_top, b * (along_bottom - along_top), out=slopes[0, some])
+            slopes[1, some] = down
 
     def backward(dV, needs):
         dV = dV.reshape(C, -1)
-        dframed = np.zeros_like(framed) if needs[0] else None
-        dx, dy = np.zeros((2, corner.size), U.dtype)
-        for c in range(C):
-            if needs[0]:  # Eq. (6): dV/dU is the weight; a pixel read n times gets a sum of n
+        dU = dG = None
+        if needs[0]:  # Eq. (6): dV/dU is the weight; a pixel read n times gets a sum of n
+            dframed = np.zeros((C, size), U.dtype)
+            for c in range(C):
                 lower = dV[c] * b
                 upper = dV[c] - lower
                 for offset, part in ((0, upper), (row, lower)):
                     right = part * a
                     np.add.at(dframed[c, offset:], corner, part - right)
                     np.add.at(dframed[c, offset + N :], corner, right)
-            if needs[1]:  # Eq. (7): the slope along x between the two rows, the slope along y
-                _, down, along_top, along_bottom = interpolate(framed[c])
-                dx += dV[c] * (along_top + b * (along_bottom - along_top))
-                dy += dV[c] * down
-        dU = crop(dframed.reshape(C, H + 4, W + 4, N), (2, 2)) if needs[0] else None
-        dG = np.stack([dx.reshape(x.shape) * x_per_g, dy.reshape(y.shape) * y_per_g])
+            dU = crop(dframed.reshape(C, H + 4, W + 4, N), (2, 2))
+        if needs[1]:  # Eq. (7): the slopes, and how many pixels a unit of g is
+            dx, dy = ((dV * slope).sum(axis=0).reshape(shape) for slope in slopes)
+            dG = np.stack([dx * x_per_g, dy * y_per_g])
         return dU, dG
 
     return V.reshape(C, *G.shape[1:]), backward
+
+
+def _few_channels(values: np.ndarray) -> list[slice]:
+    """Channels to be worked on at a time: few enough for the processor's cache, and so many that
+    two workers do not get in each other's way between short calls.
+    """
+    step = max(1, VALUES_AT_A_TIME // values[0].size)
+    return [slice(i, min(i + step, len(values))) for i in range(0, len(values), step)]
 
 
 def _pixels(g, size: int, align_corners: bool):
