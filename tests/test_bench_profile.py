@@ -74,7 +74,9 @@ def test_a_printed_profile_adds_up():
         ),
         profile.Operation("relu", (3, 2, 20, 20), [0, 0], [5e-4, 5e-4], [1e-3, 1e-3]),
     ]
-    parts = profile.Profile(2, (6, 3), operations, 5e-3, 7e-3, 8e-3, 1e11, 12_000_000, 0.5)
+    parts = profile.Profile(
+        2, (6, 3), operations, 5e-3, 7e-3, 8e-3, 1e11, 12_000_000, 0.5, {"R": 4e-4}
+    )
     lines = profile.format_profile(parts).splitlines()
     rows = {line.split("  ")[0]: line.split()[-7:] for line in lines}
     assert rows["conv2d conv1"] == ["3x1x28x28", "1.00", "2.00", "60.0%", "4.00", "20", "20"]
@@ -84,6 +86,7 @@ def test_a_printed_profile_adds_up():
     assert "do not believe" in lines[-1]
     quiet = profile.format_profile(replace(parts, waiting=0.0))
     assert "do not believe" not in quiet
+    assert quiet.endswith("afresh, beside the step: R 0.4 ms (5%)")
 
 
 def test_watching_changes_no_gradient_and_leaves_nothing_behind():

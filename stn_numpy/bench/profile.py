@@ -16,6 +16,7 @@ from stn_numpy import nn
 from stn_numpy.autograd import Tensor, _takes_needs
 from stn_numpy.bench.timing import WAITING, WARM_UP, seconds_of, seconds_waited
 from stn_numpy.bench.work import ST_CNN, network, our_step
+from stn_numpy.data import distort, load_digits
 from stn_numpy.parallel import Workers, shards
 
 MEMORY_BUDGET = 300e6  # bytes, for one training step of the paper's ST-CNN
@@ -45,6 +46,7 @@ class Profile:
     peak: float  # floating-point operations a second of a large float32 product, one thread
     memory: int  # bytes that Python and NumPy held at most during two steps, network included
     waiting: float  # for this part of the time, threads of ours waited for a core
+    distortions: dict[str, float]  # seconds to make the next batch, for each kind
 
     def as_dict(self) -> dict[str, Any]:
         return {**vars(self), "operations": [vars(operation) for operation in self.operations]}
@@ -73,6 +75,7 @@ def take_apart(workers: int, repeats: int, batch: int = 256, **model: Any) -> Pr
         peak=peak,
         memory=memory,
         waiting=(seconds_waited() - waited) / (time.perf_counter() - start),
+        distortions=distortion_seconds(batch, workers, repeats),
     )
 
 
@@ -168,6 +171,21 @@ def matmul_peak(n: int = 1024, repeats: int = 10) -> float:
     return 2 * n**3 / min(seconds_of(lambda: np.matmul(a, a, out=out), 1) for _ in range(repeats))
 
 
+def distortion_seconds(batch: int, workers: int, repeats: int) -> dict[str, float]:
+    """How long it takes to distort a batch of 28x28 digits afresh, for R, P and E; medians."""
+    rng = np.random.default_rng(0)
+    digits = np.resize(load_digits().train_images, (batch, 28, 28))
+
+    def seconds(kind: str) -> float:
+        times = [
+            seconds_of(lambda: distort(digits, kind, rng, workers=workers), 1)
+            for _ in range(WARM_UP + repeats)
+        ]
+        return statistics.median(times[WARM_UP:])
+
+    return {kind: seconds(kind) for kind in ("R", "P", "E")}
+
+
 def peak_memory(workers: int, batch: int, model: dict[str, Any]) -> int:
     """The most bytes that are in use while a network, a batch and two steps are made.
 
@@ -229,6 +247,11 @@ def format_profile(profile: Profile) -> str:
         f"{profile.memory / 1e6:8.0f} MB   at most in use during a step, without the imports "
         f"(budget: {MEMORY_BUDGET / 1e6:.0f} MB)",
     ]
+    distortions = ", ".join(
+        f"{kind} {1e3 * seconds:.1f} ms ({seconds / profile.step:.0%})"
+        for kind, seconds in profile.distortions.items()
+    )
+    lines.append(f"and to distort the next batch afresh, beside the step: {distortions}")
     if profile.waiting > WAITING:
         lines.append("\nThe machine was busy with something else: do not believe these times.")
     return "\n".join(lines)
