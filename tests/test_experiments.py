@@ -52,7 +52,7 @@ def run(cell, data, tmp_path, show=None, said=None):
         data,
         tmp_path / "results",
         tmp_path / "runs",
-        show or Display(),
+        lambda epochs: show or Display(),
         weights=tmp_path / "weights",
         announce=(said if said is not None else []).append,
     )

@@ -17,7 +17,8 @@ from stn_numpy.tables import Table
 from stn_numpy.training import CHECKPOINT, Display, Run, Settings, describe, limited, read_run
 from stn_numpy.training import settings_of as saved_settings
 
-Prepare = Callable[[Path, Dataset, Display], tuple[tasks.Digits, Dataset]]
+Show = Callable[[int], Display]  # how many epochs there will be -> what shows them
+Prepare = Callable[[Path, Dataset, Show], tuple[tasks.Digits, Dataset]]
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Cell:
 
     key: its name in the table, such as "st-cnn/affine/R". settings: of the training; its `models`
     is the one network. task: what the network is asked. prepare: where a task is to be made from
-    the data first, a function (folder, data, display) -> (task, the data of the cell).
+    the data first, a function (folder, data, show) -> (task, the data of the cell).
     weights: the name of the file in `book/weights` that the best such cell is kept in, if any.
     """
 
@@ -76,7 +77,7 @@ def run_cell(
     data: Dataset,
     results: Path,
     runs: Path,
-    show: Display,
+    show: Show,
     weights: Path | None = None,
     announce: Callable[[str], None] = print,
 ) -> Result:
@@ -111,7 +112,7 @@ def run_cell(
         f"{cell.key}, seed {settings.seed}: "
         + (f"going on after {epochs} of {settings.epochs} epochs" if epochs else "starting")
     )
-    metrics = run.train(show)
+    metrics = run.train(show(settings.epochs))
     trained = metrics["results"][name]
     result = _result(
         experiment,

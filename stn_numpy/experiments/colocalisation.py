@@ -30,11 +30,11 @@ from stn_numpy import models, nn, tasks
 from stn_numpy.autograd import Tensor, no_grad
 from stn_numpy.data import DISTORTIONS, Dataset, placed
 from stn_numpy.data.distortions import SIDE
-from stn_numpy.experiments.cells import Cell, Experiment
+from stn_numpy.experiments.cells import Cell, Experiment, Show
 from stn_numpy.experiments.results import Result, mean_error
 from stn_numpy.spatial_transformer import SpatialTransformer
 from stn_numpy.tables import Table
-from stn_numpy.training import Display, Run, Settings
+from stn_numpy.training import Run, Settings
 from stn_numpy.transforms import Size
 
 MARGIN = 1.0
@@ -148,11 +148,11 @@ def overlap(theta: np.ndarray, left_top: np.ndarray, size: int) -> np.ndarray:
 def prepare(digit: int):
     """The encoder, trained once for all cells, and the images of one digit."""
 
-    def of_digit(folder: Path, data: Dataset, show: Display) -> tuple[Colocalisation, Dataset]:
+    def of_digit(folder: Path, data: Dataset, show: Show) -> tuple[Colocalisation, Dataset]:
         limit = None if len(data.train_labels) > 10_000 else 1_000
         run = Run(folder / "encoder", dataclasses.replace(ENCODER, workers=1, limit=limit), data)
         run.resume()
-        run.train(show)
+        run.train(show(ENCODER.epochs))
         train, test = data.train_labels == digit, data.test_labels == digit
         one = dataclasses.replace(
             data,

@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
             dataset,
             results,
             RUNS / "quick" if args.quick else RUNS,
-            Progress(cell.settings.epochs, remaining=True),
+            lambda epochs: Progress(epochs, remaining=True),
             weights=None if args.quick or args.results else home / "book" / "weights",
             announce=announce,
         )
