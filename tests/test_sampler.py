@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import stn_numpy.functional as F
-from stn_numpy import GradcheckError, Tensor, gradcheck
+from stn_numpy import GradcheckError, Tensor, gradcheck, no_grad
 from stn_numpy.functional.kernels import KERNELS, Bicubic, Bilinear, Kernel, Nearest
+from stn_numpy.functional.sampler import bilinear_sample, kernel_sample
 from stn_numpy.gradcheck import numeric_gradients
 
 MODES = ["nearest", "bilinear", "bicubic"]
@@ -329,6 +330,57 @@ def test_fused_bilinear_equals_the_general_sum(size, padding_mode, align_corners
             a, b = a.copy(), b.copy()
             a[2, 0, 0] = b[2, 0, 0] = 0
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+def awkward_case(rng, dtype, N=7, C=5):
+    """U, G, dV; points inside, on the lattice, outside, far away and nowhere."""
+    U = rng.standard_normal((N, C, 9, 6)).astype(dtype)
+    G = rng.uniform(-1.5, 1.5, (N, 8, 11, 2))
+    G[0] = normalised(rng.integers(-2, 9, (8, 11, 2)), (9, 6), False)
+    G[1, 0, :, 0], G[2, :, 1, 1], G[3, 4, 5] = 1e20, -np.inf, np.nan
+    return U, G.astype(dtype), rng.standard_normal((N, C, 8, 11)).astype(dtype)
+
+
+@both_dtypes
+@all_paddings
+@pytest.mark.parametrize("mode", ["bilinear", Bilinear()], ids=str)
+def test_one_gradient_is_the_same_without_the_other(mode, padding_mode, dtype, rng):
+    """Bit for bit; and V is the same where nothing is recorded."""
+    U, G, dV = awkward_case(rng, dtype)
+    V, dU, dG = run(U, G, mode, padding_mode, dV=dV)
+    image, grid = leaf(U, dtype), leaf(G, dtype)
+    F.grid_sample(image, G, mode, padding_mode).backward(dV)
+    F.grid_sample(U, grid, mode, padding_mode).backward(dV)
+    np.testing.assert_array_equal(image.grad, dU)
+    np.testing.assert_array_equal(grid.grad, dG)
+    with no_grad():
+        np.testing.assert_array_equal(F.grid_sample(image, grid, mode, padding_mode).data, V)
+
+
+@both_dtypes
+@all_paddings
+@pytest.mark.parametrize("sample", [bilinear_sample, kernel_sample], ids=lambda f: f.__name__)
+def test_backward_changes_nothing_it_may_need_again(sample, padding_mode, dtype, rng):
+    """Neither what it was given nor what it kept: another call says the same, bit for bit."""
+    U, G, dV = (np.ascontiguousarray(a.transpose(1, 2, 3, 0)) for a in awkward_case(rng, dtype))
+    G = np.ascontiguousarray(G.transpose(2, 0, 1, 3))  # (H', W', 2, N) -> (2, H', W', N)
+    given = [a.copy() for a in (U, G, dV)]
+    V, backward = sample(U, G, Bilinear(), padding_mode, False)
+    first_V, first = V.copy(), [a.copy() for a in backward(dV, (True, True))]
+    for again, once in zip(backward(dV, (True, True)), first):
+        np.testing.assert_array_equal(again, once)
+    for now, before in zip((U, G, dV, V), (*given, first_V)):
+        np.testing.assert_array_equal(now, before)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", Bilinear()], ids=str)
+def test_an_infinite_gradient_reaches_the_four_pixels_that_were_read(mode):
+    """And no other; infinity times a weight is infinity, not NaN."""
+    U, G = leaf(np.ones((1, 1, 4, 5))), normalised([[1.25, 2.5]], (4, 5), False)
+    F.grid_sample(U, G.reshape(1, 1, 1, 2), mode).backward(np.full((1, 1, 1, 1), np.inf))
+    expected = np.zeros((4, 5))
+    expected[2:4, 1:3] = np.inf
+    np.testing.assert_array_equal(U.grad[0, 0], expected)
 
 
 # Kernels

@@ -21,7 +21,6 @@ from stn_numpy.autograd import op, recording
 from stn_numpy.functional.kernels import KERNELS, Kernel
 from stn_numpy.functional.layout import batch_first, batch_last, crop, pad
 
-VALUES_AT_A_TIME = 1 << 17
 PADDING_MODES = ("zeros", "border", "reflection")
 
 
@@ -115,68 +114,87 @@ def bilinear_sample(U, G, kernel, padding_mode, align_corners):
     C, H, W, N = U.shape
     # Two pixels of zeros: a point further out reads four of them wherever it is, so it may as well
     # stand at -2 or at the size of the image.
-    row = (W + 4) * N  # numbers in a row of the framed image, and in a channel of it
-    size = (H + 4) * row
-    framed = np.zeros(C * size + row + N, U.dtype)  # all channels, one behind the other
-    crop(framed[: C * size].reshape(C, H + 4, W + 4, N), (2, 2))[...] = U
-    x, x_per_g = _move(*_pixels(G[0], W, align_corners), W, padding_mode, align_corners, 1)
-    y, y_per_g = _move(*_pixels(G[1], H, align_corners), H, padding_mode, align_corners, 1)
-    x0, y0 = np.floor(x), np.floor(y)
-    a, b = x - x0, y - y0  # where in the cell of four pixels, 0 <= a, b < 1
-    # fmax takes NaN to -2: a point that is nowhere reads the frame, and leaves its gradient there.
-    # Its a or b stays NaN, and so its output is NaN. (By way of int32, which is quicker.)
-    i, j = (np.fmax(corner, -2).astype(np.int32).astype(np.intp) for corner in (y0, x0))
-    i *= row
-    j *= N
-    i += j
-    i += np.arange(N) + 2 * (row + N)
-    a, b, corner, shape = a.ravel(), b.ravel(), i.ravel(), x.shape
+    framed = pad(U, (2, 2)).reshape(C, -1)
+    row = (W + 4) * N  # in memory, from a pixel to the one below; to the one on its right it is N
+    a, x0, x_per_g = _cell(G[0], W, padding_mode, align_corners)
+    b, y0, y_per_g = _cell(G[1], H, padding_mode, align_corners)
+    index = np.int32 if framed[0].size < 2**31 else np.intp  # half the bytes, where they suffice
+    corner = y0.astype(index) * row
+    corner += x0.astype(index) * N
+    corner += np.arange(N, dtype=index) + 2 * (row + N)
+    a, b, corner = (array.ravel() for array in (a, b, corner.astype(np.intp)))
 
-    def read(some: slice, offset: int) -> np.ndarray:
-        """The pixel so far behind the upper left one of every cell, in some of the channels."""
-        first, stop = some.start * size + offset, some.stop * size + offset
-        return framed[first:stop].reshape(-1, size).take(corner, axis=1, mode="clip")
-
-    V = np.empty((C, a.size), U.dtype)
-    # What Eq. (7) will want of every channel: the slopes of V along x and along y.
-    slopes = np.empty((2, *V.shape), U.dtype) if recording() else None
-    for some in _few_channels(V):
-        v00, v01, v10, v11 = (read(some, offset) for offset in (0, N, row, row + N))
-        along_top, along_bottom = v01 - v00, v11 - v10
-        top = v00 + a * along_top
-        down = v10 + a * along_bottom - top
-        np.add(top, b * down, out=V[some])
-        if slopes is not None:
-            np.add(along_top, b * (along_bottom - along_top), out=slopes[0, some])
-            slopes[1, some] = down
+    V = np.empty((C, corner.size), U.dtype)
+    # The slopes of all channels are kept for Eq. (7), where it may be asked for.
+    kept = C if recording() else 1
+    along_top, along_bottom, down = np.empty((3, kept, corner.size), U.dtype)
+    for c in range(C):
+        # Every array begins as one of the four pixels and becomes, in place, what it is named for:
+        # the time goes into moving memory, not into arithmetic.
+        k = c % kept
+        v00, v01, v10, v11 = V[c], along_top[k], down[k], along_bottom[k]
+        for offset, pixel in ((0, v00), (N, v01), (row, v10), (row + N, v11)):
+            framed[c, offset:].take(corner, out=pixel, mode="wrap")  # "wrap" is only the fastest
+        v01 -= v00  # the slope along the top
+        v11 -= v10  # the slope along the bottom
+        v00 += a * v01  # top
+        v10 += a * v11  # bottom
+        v10 -= v00  # the slope down
+        v00 += b * v10  # V
 
     def backward(dV, needs):
         dV = dV.reshape(C, -1)
         dU = dG = None
-        if needs[0]:  # Eq. (6): dV/dU is the weight; a pixel read n times gets a sum of n
-            dframed = np.zeros((C, size), U.dtype)
+        if needs[0]:
+            # Eq. (6): dV/dU is the weight; a pixel read n times gets a sum of n. Two pixels side by
+            # side share one complex number, the left one is its real part, the right one its
+            # imaginary part: np.add.at, the slowest call here, is made twice and not four times.
+            pair = np.result_type(U.dtype, np.complex64)
+            weights = np.empty(corner.size, pair)
+            weights.imag = a
+            np.subtract(1, a, out=weights.real)
+            lower = b * weights
+            upper = weights - lower
+            dU = np.empty_like(U)
             for c in range(C):
-                lower = dV[c] * b
-                upper = dV[c] - lower
-                for offset, part in ((0, upper), (row, lower)):
-                    right = part * a
-                    np.add.at(dframed[c, offset:], corner, part - right)
-                    np.add.at(dframed[c, offset + N :], corner, right)
-            dU = crop(dframed.reshape(C, H + 4, W + 4, N), (2, 2))
-        if needs[1]:  # Eq. (7): the slopes, and how many pixels a unit of g is
-            dx, dy = ((dV * slope).sum(axis=0).reshape(shape) for slope in slopes)
-            dG = np.stack([dx * x_per_g, dy * y_per_g])
+                dpairs = np.zeros(framed[c].size, pair)
+                dV_c = dV[c].astype(pair)
+                np.add.at(dpairs, corner, dV_c * upper)
+                np.add.at(dpairs[row:], corner, dV_c * lower)
+                # Each pixel is the left one of a pair and the right one of the pair before.
+                dpairs = dpairs.reshape(H + 4, W + 4, N)[2:-2]
+                np.add(dpairs[:, 2:-2].real, dpairs[:, 1:-3].imag, out=dU[c])
+        if needs[1]:
+            # Eq. (7): the slope along x between the two rows, the slope along y; the sum over the
+            # channels comes first.
+            dG = np.empty_like(G)
+            dx, dy = dG.reshape(2, -1)
+            np.einsum("cp,cp->p", dV, along_bottom, out=dx)
+            top = np.einsum("cp,cp->p", dV, along_top)
+            dx -= top
+            dx *= b
+            dx += top
+            np.einsum("cp,cp->p", dV, down, out=dy)
+            dG[0] *= x_per_g
+            dG[1] *= y_per_g
         return dU, dG
 
     return V.reshape(C, *G.shape[1:]), backward
 
 
-def _few_channels(values: np.ndarray) -> list[slice]:
-    """Channels to be worked on at a time: few enough for the processor's cache, and so many that
-    two workers do not get in each other's way between short calls.
+def _cell(g, size: int, padding_mode: str, align_corners: bool):
+    """The coordinates g between two pixels: how far from the first, 0 <= a < 1; which it is, as a
+    float from -2 to `size`; the slope d pixel / d g.
+
+    A NaN is -2: a point that is nowhere reads the frame, and leaves its gradient there. Its a stays
+    NaN, and so its output is NaN.
     """
-    step = max(1, VALUES_AT_A_TIME // values[0].size)
-    return [slice(i, min(i + step, len(values))) for i in range(0, len(values), step)]
+    x, x_per_g = _move(*_pixels(g, size, align_corners), size, padding_mode, align_corners, 1)
+    x0 = np.floor(x)
+    x -= x0
+    if np.isnan(x0).any():
+        x0 = np.fmax(x0, -2)
+    return x, x0, x_per_g
 
 
 def _pixels(g, size: int, align_corners: bool):
