@@ -228,9 +228,17 @@ def _notebook(cells: list[nbformat.NotebookNode]) -> nbformat.NotebookNode:
 
 
 def environment() -> dict[str, str]:
-    """What a kernel needs to run a chapter as it is run here: this package, figures that stand."""
+    """What a kernel needs to run a chapter as it is run here.
+
+    This package, figures that stand, training that is quick and the same everywhere.
+    """
     path = os.pathsep.join(filter(None, (str(BOOK.parent), os.environ.get("PYTHONPATH"))))
-    return {"PYTHONPATH": path, "STN_NUMPY_STATIC": "1", "OPENBLAS_NUM_THREADS": "1"}
+    return {
+        "PYTHONPATH": path,
+        "STN_NUMPY_STATIC": "1",
+        "STN_NUMPY_QUICK": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
 
 
 def run(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

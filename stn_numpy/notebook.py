@@ -8,7 +8,7 @@ digest on every machine, so a notebook's figures can be compared without compari
 import hashlib
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -99,6 +99,68 @@ def _numbers(artist: "Artist") -> Iterator[np.ndarray]:
         yield from (np.asarray(segment, float) for segment in artist.get_segments())
     elif hasattr(artist, "get_offsets") and not hasattr(artist, "XY"):
         yield np.asarray(np.ma.filled(artist.get_offsets(), np.nan), float)
+
+
+# Films ------------------------------------------------------------------------------------------
+
+
+class Film:
+    """Figures of one size, one after the other, over and over; where nothing moves, the last.
+
+    It is an animated PNG, which needs no program to run it, and is a picture to all that do not
+    know how to move it. figures: at least one. seconds: how long each is seen; the last is seen
+    three times as long.
+    """
+
+    def __init__(self, figures: Sequence["Figure"], seconds: float = 0.4) -> None:
+        self.figures, self.seconds = list(figures), seconds
+        if not self.figures:
+            raise ValueError("Film: figures is empty, want at least one")
+        sizes = {tuple(figure.get_size_inches()) for figure in self.figures}
+        if len(sizes) > 1:
+            raise ValueError(f"Film: figures are {sorted(sizes)} inches large, want one size")
+
+    def _repr_mimebundle_(self, **_) -> tuple[dict[str, Any], dict[str, Any]]:
+        last = self.figures[-1]
+        size = (round(SHOWN_DPI * inches) for inches in last.get_size_inches())
+        metadata = {"image/png": dict(zip(("width", "height"), size))}
+        if alt := getattr(last, "alt", ""):
+            metadata["image/png"]["alt"] = alt
+        drawn = hashlib.sha256("".join(map(summary, self.figures)).encode()).hexdigest()[:12]
+        text = f"Figure: {len(self.figures)} pictures, the last: {last.get_suptitle()} "
+        data = {"text/plain": f"{text}[drawn: {drawn}]" + (f"\n{alt}" if alt else "")}
+        return data | {"image/png": moving_png(self.figures, self.seconds)}, metadata
+
+
+def moving_png(figures: Sequence["Figure"], seconds: float) -> bytes:
+    """Figures as one animated PNG of 256 colours; its still picture is the last of them."""
+    from PIL import Image
+
+    pictures = []
+    for figure in figures:
+        file = io.BytesIO()
+        figure.savefig(file, format="png", dpi=SHOWN_DPI, facecolor="white")
+        pictures.append(Image.open(file).convert("RGB"))
+    # On one sheet, so that all get the same colours.
+    width, height = pictures[0].size
+    sheet = Image.new("RGB", (width, height * len(pictures)))
+    for i, picture in enumerate(pictures):
+        sheet.paste(picture, (0, i * height))
+    sheet = sheet.quantize(256, dither=Image.Dither.NONE)
+    frames = [sheet.crop((0, y, width, y + height)) for y in range(0, sheet.height, height)]
+    times = [1000 * seconds] * (len(frames) - 1) + [3000 * seconds]
+    moving = io.BytesIO()
+    frames[-1].save(
+        moving,
+        format="png",
+        optimize=True,
+        save_all=True,
+        default_image=True,
+        append_images=frames,
+        duration=times,
+        loop=0,
+    )
+    return moving.getvalue()
 
 
 # Controls ---------------------------------------------------------------------------------------

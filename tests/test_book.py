@@ -385,6 +385,7 @@ def test_the_solved_chapter_runs_offline_and_shows_what_is_stored(name, monkeypa
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(notebook, "png", lambda figure: b"")  # nbval's run has them drawn
     monkeypatch.setenv("STN_NUMPY_STATIC", "1")
+    monkeypatch.setenv("STN_NUMPY_QUICK", "1")
     book = solved(name)
     namespace = {"__name__": "__main__"}
     with warnings.catch_warnings(), np.printoptions(), np.errstate():

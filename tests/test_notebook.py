@@ -1,5 +1,7 @@
 """Figures in a notebook: what they show as text, and the controls that draw them again."""
 
+import io
+
 import numpy as np
 import pytest
 
@@ -92,6 +94,44 @@ def test_whatever_is_drawn_is_in_the_digest(change):
 
 def draw(x, kernel):
     return plots.weights_figure(U, x, 1.75, kernel)
+
+
+def film(*shifts):
+    return plots.Film([FIGURES["pixels"](shift) for shift in shifts], seconds=0.2)
+
+
+def test_a_film_shows_its_figures_and_where_nothing_moves_the_last():
+    from PIL import Image, ImageChops
+
+    data, metadata = film(0, 0.5, 1)._repr_mimebundle_()
+    assert data["text/plain"].startswith("Figure: 3 pictures")
+    assert "[drawn: " in data["text/plain"]
+    assert metadata["image/png"]["alt"] == "U"
+    with Image.open(io.BytesIO(data["image/png"])) as moving:
+        assert (moving.format, moving.n_frames) == ("PNG", 4)
+        assert moving.size == tuple(metadata["image/png"][side] for side in ("width", "height"))
+        pictures = []
+        for number in range(4):
+            moving.seek(number)
+            pictures.append(moving.convert("RGB"))
+    still, *frames = pictures
+    assert ImageChops.difference(still, frames[-1]).getbbox() is None
+    assert ImageChops.difference(frames[0], frames[1]).getbbox() is not None
+
+
+def test_the_digest_of_a_film_depends_on_all_its_figures():
+    def text(*shifts):
+        return film(*shifts)._repr_mimebundle_()[0]["text/plain"]
+
+    assert text(0, 1) == text(0, 1) == text(1e-12, 1)
+    assert text(0, 1) != text(0.5, 1)
+
+
+def test_a_film_has_figures_of_one_size():
+    with pytest.raises(ValueError, match="Film: figures is empty"):
+        plots.Film([])
+    with pytest.raises(ValueError, match=r"Film: figures are .* want one size"):
+        plots.Film([plots.new_figure(2, 1), plots.new_figure(2, 2)])
 
 
 def test_without_a_live_notebook_a_control_is_the_figure_at_the_start(monkeypatch):

@@ -134,6 +134,34 @@ def test_learning_curves(tmp_path):
     assert all(tick == round(tick) for tick in axes.get_xticks())
 
 
+def test_a_gallery(rng, tmp_path):
+    rows = {"above": rng.uniform(size=(3, 8, 6)), "below": rng.uniform(size=(3, 5, 5))}
+    grids = {"above": rng.uniform(-1, 1, (3, 9, 9, 2))}
+    figure = plots.gallery_figure(rows, grids, "A title", ["a", "b", "c"])
+    panels = np.array(figure.axes).reshape(2, 3)
+    assert figure.get_suptitle() == "A title"
+    assert [axes.get_title() for axes in panels[0]] == ["a", "b", "c"]
+    assert [axes.get_ylabel() for axes in panels[:, 0]] == list(rows)
+    for line, images in zip(panels, rows.values()):
+        for axes, image in zip(line, images):
+            assert np.array_equal(axes.images[0].get_array(), image)
+            assert axes.images[0].get_clim() == (0, 1)
+    assert [bool(axes.lines) for axes in panels[:, 0]] == [True, False]
+    plots.save(figure, tmp_path / "gallery.png")
+
+
+def test_intervals(tmp_path):
+    figure = plots.intervals_figure({"a": (2.0, 1.5, 2.75), "b": (4.0, 3.0, 5.5)}, "T", "error (%)")
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
+    assert [text.get_text() for text in axes.texts] == ["2", "4"]
+    for y, ends in enumerate([(1.5, 2.75), (3.0, 5.5)]):
+        bar = axes.lines[3 * y]
+        assert (tuple(bar.get_xdata()), set(bar.get_ydata())) == (ends, {y})
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first is on top
+    plots.save(figure, tmp_path / "intervals.png")
+
+
 @pytest.mark.parametrize(
     "errors",
     [

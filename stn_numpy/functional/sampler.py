@@ -118,7 +118,8 @@ def bilinear_sample(U, G, kernel, padding_mode, align_corners):
     row = (W + 4) * N  # in memory, from a pixel to the one below; to the one on its right it is N
     a, x0, x_per_g = _cell(G[0], W, padding_mode, align_corners)
     b, y0, y_per_g = _cell(G[1], H, padding_mode, align_corners)
-    index = np.int32 if framed[0].size < 2**31 else np.intp  # half the bytes, where they suffice
+    size = (H + 4) * row
+    index = np.int32 if size < 2**31 else np.intp  # half the bytes, where they suffice
     corner = y0.astype(index) * row
     corner += x0.astype(index) * N
     corner += np.arange(N, dtype=index) + 2 * (row + N)
@@ -149,21 +150,21 @@ def bilinear_sample(U, G, kernel, padding_mode, align_corners):
             # Eq. (6): dV/dU is the weight; a pixel read n times gets a sum of n. Two pixels side by
             # side share one complex number, the left one is its real part, the right one its
             # imaginary part: np.add.at, the slowest call here, is made twice and not four times.
-            pair = np.result_type(U.dtype, np.complex64)
+            pair = np.result_type(a, np.complex64)
             weights = np.empty(corner.size, pair)
             weights.imag = a
             np.subtract(1, a, out=weights.real)
             lower = b * weights
             upper = weights - lower
-            dU = np.empty_like(U)
+            dU, frame = np.empty((C, H, W, N), a.dtype), (1, H + 4, W + 4, N)
             for c in range(C):
-                dpairs = np.zeros(framed[c].size, pair)
+                dpairs = np.zeros(N + size, pair)
                 dV_c = dV[c].astype(pair)
-                np.add.at(dpairs, corner, dV_c * upper)
-                np.add.at(dpairs[row:], corner, dV_c * lower)
-                # Each pixel is the left one of a pair and the right one of the pair before.
-                dpairs = dpairs.reshape(H + 4, W + 4, N)[2:-2]
-                np.add(dpairs[:, 2:-2].real, dpairs[:, 1:-3].imag, out=dU[c])
+                np.add.at(dpairs[N:], corner, dV_c * upper)
+                np.add.at(dpairs[N + row :], corner, dV_c * lower)
+                # A pixel is the left one of its own pair and the right one of the pair before.
+                dleft, dright = dpairs[N:].real.reshape(frame), dpairs[:-N].imag.reshape(frame)
+                np.add(crop(dleft, (2, 2)), crop(dright, (2, 2)), out=dU[c : c + 1])
         if needs[1]:
             # Eq. (7): the slope along x between the two rows, the slope along y; the sum over the
             # channels comes first.

@@ -18,8 +18,15 @@ Which file holds what, each importing only from those above it:
     networks.py     what networks do, believe and learn
 """
 
-from stn_numpy.notebook import drag
-from stn_numpy.plots.charts import bars_figure, curves_figure, stacked_figure, verdicts_figure
+from stn_numpy.notebook import Film, drag
+from stn_numpy.plots.charts import (
+    bars_figure,
+    compared_figure,
+    curves_figure,
+    intervals_figure,
+    stacked_figure,
+    verdicts_figure,
+)
 from stn_numpy.plots.convolution import (
     columns_figure,
     matrices_figure,
@@ -44,6 +51,7 @@ from stn_numpy.plots.gradients import (
 from stn_numpy.plots.grids import (
     draw_grid,
     draw_points_as_grid,
+    grid_figure,
     outlines_figure,
     ruler_figure,
     sampling_figure,
@@ -72,7 +80,12 @@ from stn_numpy.plots.kernels import (
     row_figure,
     weights_figure,
 )
-from stn_numpy.plots.networks import learning_curves, scores_figure, transformer_figure
+from stn_numpy.plots.networks import (
+    gallery_figure,
+    learning_curves,
+    scores_figure,
+    transformer_figure,
+)
 
 __all__ = [
     "BLUE",
@@ -81,11 +94,13 @@ __all__ = [
     "PURPLE",
     "RED",
     "SKY",
+    "Film",
     "arrows_figure",
     "backward_figure",
     "bars_figure",
     "chain_figure",
     "columns_figure",
+    "compared_figure",
     "curves_figure",
     "descent_figure",
     "drag",
@@ -99,9 +114,12 @@ __all__ = [
     "draw_points_as_grid",
     "errors_figure",
     "flow_figure",
+    "gallery_figure",
     "graph_figure",
+    "grid_figure",
     "heats_figure",
     "image_surface",
+    "intervals_figure",
     "kernel_figure",
     "kernel_surface",
     "learning_curves",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stn_numpy.plots.figure import FILLS, LINES, MARKERS, new_figure
+from stn_numpy.plots.figure import BLUE, FILLS, LINES, MARKERS, RED, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,6 +69,86 @@ def bars_figure(
     axes.set_xticklabels(list(groups))
     axes.margins(y=0.15)
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def intervals_figure(
+    intervals: Mapping[str, tuple[float, float, float]],
+    title: str = "",
+    xlabel: str = "",
+    alt: str = "",
+) -> "Figure":
+    """What was measured, and between which ends the truth may lie: (value, low, high) by name."""
+    figure = new_figure(6.6, 1.3 + 0.45 * len(intervals), alt or title)
+    axes = figure.subplots()
+    for y, ((value, low, high), (color, marker)) in enumerate(zip(intervals.values(), MARKERS)):
+        axes.plot([low, high], [y, y], color=color, linewidth=2)
+        axes.plot([low, high], [y, y], "|", color=color, markersize=12)
+        axes.plot([value], [y], marker, color=color, markersize=8, markeredgecolor="white")
+        axes.annotate(
+            f"{value:.3g}", (value, y), (0, 8), textcoords="offset points", ha="center", fontsize=9
+        )
+    axes.set(title=title, xlabel=xlabel, ylim=(len(intervals) - 0.5, -0.7))
+    axes.set_yticks(range(len(intervals)), list(intervals))
+    axes.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def compared_figure(
+    panels: Mapping[str, tuple[Mapping[str, float], Mapping[str, tuple[float, float, float]]]],
+    names: tuple[str, str] = ("published", "ours"),
+    title: str = "",
+    xlabel: str = "",
+    alt: str = "",
+) -> "Figure":
+    """Published numbers beside measured ones with their intervals, a panel for each column.
+
+    panels: by the name of a column, the published number of each row and (value, low, high) of
+    those rows that were measured; all larger than 0, as the axis is logarithmic. names: what the
+    hollow diamonds and the dots are.
+    """
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    rows = list(dict.fromkeys(row for published, _ in panels.values() for row in published))
+    numbers = [
+        number
+        for published, measured in panels.values()
+        for number in (*published.values(), *(n for three in measured.values() for n in three))
+    ]
+    marks = [m * 10.0**k for k in range(-3, 3) for m in (1, 2, 5)]
+    figure = new_figure(1.4 + 1.75 * len(panels), 1.5 + 0.34 * len(rows), alt or title)
+    figure.suptitle(title)
+    (line,) = figure.subplots(1, len(panels), sharey=True, squeeze=False)
+    for axes, (name, (published, measured)) in zip(line, panels.items()):
+        y = [rows.index(row) - 0.13 for row in published]
+        axes.plot(
+            list(published.values()),
+            y,
+            "D",
+            color=RED,
+            markersize=7,
+            markerfacecolor="none",
+            label=names[0],
+        )
+        for row, (value, low, high) in measured.items():
+            y = (
+                rows.index(row) + 0.13
+            )  # a little below the diamond, so that neither hides the other
+            axes.plot([low, high], [y, y], "-", color=BLUE, linewidth=2)
+            axes.plot([low, high], [y, y], "|", color=BLUE, markersize=9)
+            axes.plot([value], [y], "o", color=BLUE, markersize=5, label=names[1])
+        axes.set(title=name, xlabel=xlabel, xscale="log", ylim=(len(rows) - 0.4, -0.6))
+        axes.set_xlim(min(n for n in numbers if n > 0) / 1.3, max(numbers) * 1.3)
+        axes.xaxis.set_major_locator(FixedLocator(marks))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.tick_params(axis="x", labelsize=8)
+        axes.set_yticks(range(len(rows)), rows)
+        axes.grid(alpha=0.3)
+    found = {}
+    for axes in line:
+        found |= {label: h for h, label in zip(*axes.get_legend_handles_labels())}
+    figure.legend(found.values(), found, loc="outside lower center", ncols=2, fontsize=9)
     return figure
 
 

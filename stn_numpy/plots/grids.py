@@ -104,8 +104,23 @@ def warp_figure(
     the image's.
     """
     theta = np.asarray(theta, image.dtype)
-    G = F.affine_grid(theta[None], (1, 1, *(size or image.shape)))
-    V = F.grid_sample(image[None, None], G).data[0, 0]
+    G = F.affine_grid(theta[None], (1, 1, *(size or image.shape))).data[0]
+    return grid_figure(image, G, title=title, alt=alt)
+
+
+def grid_figure(
+    image: np.ndarray,
+    G: np.ndarray,
+    points: tuple[np.ndarray, np.ndarray] | None = None,
+    title: str = "",
+    alt: str = "",
+) -> "Figure":
+    """Left an image with any grid on it, right what is read there.
+
+    image (H, W); G (H', W', 2) in normalised coordinates; points: some of the output and where they
+    are read in the input, (P, 2) each, in normalised coordinates.
+    """
+    V = F.grid_sample(image[None, None], G[None]).data[0, 0]
     figure = new_figure(7.6, 4.2, alt or title)
     figure.suptitle(title)
     left, right = figure.subplots(1, 2)
@@ -113,7 +128,11 @@ def warp_figure(
     for axes, shown, name in ((left, image, "input U and grid G"), (right, V, "output V")):
         axes.imshow(shown, cmap="gray", vmin=float(image.min()), vmax=float(image.max()))
         axes.set(title=name, xlabel="x (pixels)", ylabel="y (pixels)")
-    draw_grid(left, G.data[0], (H, W), step=max(1, H // 7))
+    draw_grid(left, G, (H, W), step=max(1, H // 7))
+    if points is not None:
+        for axes, places, (height, width) in zip((right, left), points, (V.shape, image.shape)):
+            x, y = ((places.T + 1) * np.array([[width], [height]]) - 1) / 2
+            axes.plot(x, y, "o", color=RED, markersize=6, markeredgecolor="white")
     left.set(xlim=(-0.25 * W, 1.25 * W), ylim=(1.25 * H, -0.25 * H), facecolor="#444444")
     return figure
 

@@ -1,5 +1,6 @@
 """What networks do, believe and learn."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,6 +43,39 @@ def transformer_figure(
     return figure
 
 
+def gallery_figure(
+    rows: Mapping[str, np.ndarray],
+    grids: Mapping[str, np.ndarray] | None = None,
+    title: str = "",
+    columns: Sequence[str] = (),
+    alt: str = "",
+) -> "Figure":
+    """Rows of small images, each row with its name, an image (H, W) from 0 to 1 a column.
+
+    rows: (N, H, W) by their names. grids: by the name of a row, the grid (N, H', W', 2) that is
+    drawn on each of its images. columns: a short text above each column.
+    """
+    N = len(next(iter(rows.values())))
+    margin = 1.0 + 0.07 * max(map(len, rows))
+    figure = new_figure(0.9 * N + margin, 0.95 * len(rows) + 0.7, alt or title)
+    figure.suptitle(title)
+    panels = figure.subplots(len(rows), N, squeeze=False)
+    for line, (name, images) in zip(panels, rows.items()):
+        H, W = images.shape[1:]
+        for i, (axes, image) in enumerate(zip(line, images)):
+            axes.imshow(image, cmap="gray", vmin=0, vmax=1)
+            axes.set(xticks=[], yticks=[])
+            if name in (grids or {}):
+                draw_grid(axes, grids[name][i], (H, W), step=7)
+                # Room for grids that reach over the edge of the image.
+                axes.set(xlim=(-0.25 * W, 1.25 * W), ylim=(1.25 * H, -0.25 * H))
+                axes.set_facecolor("#333333")
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center")
+    for axes, text in zip(panels[0], columns):
+        axes.set_title(text, fontsize=9)
+    return figure
+
+
 def scores_figure(
     image: np.ndarray, percent: np.ndarray, title: str = "", alt: str = ""
 ) -> "Figure":
@@ -67,14 +101,14 @@ def scores_figure(
     return figure
 
 
-def learning_curves(errors: dict[str, list[float]]) -> "Figure":
+def learning_curves(errors: dict[str, list[float]], alt: str = "") -> "Figure":
     """Test error in percent after each epoch, a line for each network.
 
     errors: by the network's name, each a number from 0 to 1.
     """
     from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-    figure = new_figure(6, 3.6)
+    figure = new_figure(6, 3.6, alt)
     axes = figure.subplots()
     styles = ((BLUE, "o", "-"), (ORANGE, "s", "--"), (GREEN, "^", ":"), (RED, "v", "-."))
     for (name, values), (color, marker, line) in zip(errors.items(), styles * len(errors)):
