@@ -282,7 +282,7 @@ plots.pictures_figure(
 # horizon. Those points have $w < 0$; they lie behind the camera. The formula does not know that.
 #
 # What does the package do *on* the horizon? The point is infinite, the sampler counts it as
-# outside (chapter 14), and nothing is divided by 0 on the way back:
+# outside (chapter 14), and on the way back it adds nothing:
 
 # %%
 theta_0 = Tensor(np.array([[1.0, 0, 0.5, 0, 1, 0, -2, 0]]), requires_grad=True)
