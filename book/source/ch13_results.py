@@ -297,8 +297,8 @@ for row, of_row in distorted.PAPER.items():
             where = within if 100 * mean.low <= percent <= 100 * mean.high else where
             where.append(f"{name_of(*row)} on {kind}, {percent} and {100 * mean.error:.2f} %")
 for place, cells in places.items():
-    print(f"the paper's number is {place}: {len(cells)} cells")
-    for cell in cells:
+    print(f"cells where the paper's number is {place}: {len(cells)}")
+    for cell in cells if cells is not within else ():
         print("   ", cell)
 
 # %% [markdown]
@@ -414,7 +414,7 @@ for rate in (0.005, 0.01, 0.03):
 
 
 # %%
-def published(model, kind):
+def of_paper(model, kind):
     """The mistakes of the paper's networks of one model in 10,000 digits, fewest first."""
     percent = [p[kind] for (name, _), p in distorted.PAPER.items() if name == model and kind in p]
     return sorted(round(n * x / 100) for x in percent)
@@ -422,8 +422,8 @@ def published(model, kind):
 
 questions = []
 for kind in COLUMNS:
-    (fcn,), (cnn,) = published("fcn", kind), published("cnn", kind)
-    of_fcn, of_cnn = published("st-fcn", kind), published("st-cnn", kind)
+    (fcn,), (cnn,) = of_paper("fcn", kind), of_paper("cnn", kind)
+    of_fcn, of_cnn = of_paper("st-fcn", kind), of_paper("st-cnn", kind)
     pairs = ((fcn, of_fcn[0]), (cnn, of_cnn[0]), (of_cnn[-1], of_cnn[0]))
     questions.append([apart(worse, n, better, n) for worse, better in pairs])
 for kind, (with_fcn, with_cnn, kinds) in zip(COLUMNS, questions):
