@@ -97,6 +97,12 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
         help="the localisation net learns at this part of the rate (default: 1)",
     )
     option(
+        "--label-smoothing",
+        type=float,
+        metavar="SHARE",
+        help="the part of every target that is spread over all classes (default: 0)",
+    )
+    option(
         "--parameters",
         type=int,
         help=f"learned numbers of each network (default: {default.parameters})",

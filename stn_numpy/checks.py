@@ -3,6 +3,7 @@
 Every message names the function, the argument, what came and what is wanted.
 """
 
+import numbers
 import operator
 from collections.abc import Iterable
 from typing import Any
@@ -56,6 +57,11 @@ def integer(function: str, name: str, value: Any, minimum: int) -> int:
     if number < minimum:
         raise ValueError(f"{function}: {name} is {value}, want at least {minimum}")
     return number
+
+
+def share(function: str, name: str, value: Any) -> None:
+    if not isinstance(value, numbers.Real) or not 0 <= value <= 1:
+        raise ValueError(f"{function}: {name} is {value!r}, want a number from 0 to 1")
 
 
 def pair(function: str, name: str, value: Any, minimum: int) -> tuple[int, int]:

@@ -61,11 +61,13 @@ class Digits:
             images, labels, batch_size, rng, distortion, shuffle=shuffle, workers=workers
         )
 
-    def answer(self, network: Module, x: np.ndarray, y: np.ndarray) -> tuple[Tensor, int]:
+    def answer(
+        self, network: Module, x: np.ndarray, y: np.ndarray, label_smoothing: float = 0.0
+    ) -> tuple[Tensor, int]:
         """The mean loss of a network over x, and how many of its answers are wrong."""
         scores = network(x)
         wrong = int((scores.data.argmax(axis=1) != y).sum())
-        return F.cross_entropy(scores, y), wrong
+        return F.cross_entropy(scores, y, label_smoothing), wrong
 
 
 class Addition(Digits):

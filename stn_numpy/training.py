@@ -43,6 +43,7 @@ class Settings:
     distortion: of every image, training and test; a key of `data.DISTORTIONS`.
     epochs, batch_size, optimizer, lr, schedule: as their names say; lr is the highest rate.
     localisation_rate: the localisation nets learn at this part of lr.
+    label_smoothing: of the training loss (see `F.cross_entropy`).
     seed: of weights, order and distortions; the test set is the same for all seeds.
     workers: threads that share a batch. limit: use only so many training and test images.
     """
@@ -56,6 +57,7 @@ class Settings:
     lr: float = 3e-3
     schedule: str = "one-cycle"
     localisation_rate: float = 1.0
+    label_smoothing: float = 0.0
     parameters: int = 65_000
     seed: int = 0
     workers: int = dataclasses.field(default_factory=default_workers)
@@ -78,6 +80,7 @@ class Settings:
         for name in ("lr", "localisation_rate"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"Settings: {name} is {getattr(self, name)}, want 0 or more")
+        checks.share("Settings", "label_smoothing", self.label_smoothing)
 
     def build(self, name: str, task: tasks.Digits = tasks.DIGITS) -> Module:
         """A fresh network for a task; networks of one seed and name are equal."""
@@ -145,7 +148,7 @@ class Trainer:
             mistakes: list[int] = []
 
             def loss(replica: Module, x: np.ndarray, y: np.ndarray, mistakes=mistakes) -> Tensor:
-                value, wrong = self.task.answer(replica, x, y)
+                value, wrong = self.task.answer(replica, x, y, settings.label_smoothing)
                 mistakes.append(wrong)
                 return value
 
@@ -344,6 +347,7 @@ def read_run(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if not all(isinstance(about.get(part), dict) for part in ("settings", "data", "results")):
         raise CheckpointError(f"{path}: a checkpoint, but not of a training run")
     about.setdefault("task", tasks.DIGITS.name)
+    about["settings"].setdefault("label_smoothing", 0.0)
     try:
         settings = settings_of(about)
     except CheckpointError as error:

@@ -134,6 +134,13 @@ def test_losses(case, rng):
     N, K = integers(rng, (1, 6), (1, 5))
     target = rng.integers(0, K, N)
     scores = [10 * rng.standard_normal((N, K))]
+    smoothing = rng.uniform()
+    compare(
+        lambda x: F.cross_entropy(x, target, smoothing),
+        lambda x: TF.cross_entropy(x, torch.tensor(target), label_smoothing=smoothing),
+        scores,
+        rng,
+    )
     compare(
         lambda x: F.cross_entropy(x, target),
         lambda x: TF.cross_entropy(x, torch.tensor(target)),

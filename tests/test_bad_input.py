@@ -194,6 +194,9 @@ MISTAKES = {
         (lambda: F.cross_entropy(SCORES[:0], target()), V, "input (0, 3), want no empty axis"),
         (lambda: F.cross_entropy(ones((1, 0)), target(0)), V, "input (1, 0), want no empty axis"),
         (lambda: F.cross_entropy([[1, 2]], target(0)), T, "input has dtype int64, want float32"),
+        (lambda: F.cross_entropy(SCORES, target(0, 1, 2, 0), 1.1), V, "label_smoothing is 1.1"),
+        (lambda: F.cross_entropy(SCORES, target(0, 1, 2, 0), -0.1), V, "label_smoothing is -0.1"),
+        (lambda: F.cross_entropy(SCORES, target(0, 1, 2, 0), "a"), V, "want a number from 0 to 1"),
     ],
     "mse_loss": [
         (lambda: F.mse_loss(SCORES, ones(3)), V, "target has shape (3,), want (4, 3)"),

@@ -175,11 +175,12 @@ def chosen(monkeypatch, digits):
 def test_every_option_reaches_the_settings(chosen):
     line = (
         "--model st-fcn --transform tps --distortion TC --epochs 7 --batch-size 12 --optimizer sgd "
-        "--lr 0.25 --schedule step --localisation-rate 0.1 --parameters 12345 --seed 6 --workers 3"
+        "--lr 0.25 --schedule step --localisation-rate 0.1 --label-smoothing 0.3 "
+        "--parameters 12345 --seed 6 --workers 3"
     )
     settings = chosen(*line.split())
     assert settings == training.Settings(
-        ("st-fcn",), "tps", "TC", 7, 12, "sgd", 0.25, "step", 0.1, 12345, 6, 3, None
+        ("st-fcn",), "tps", "TC", 7, 12, "sgd", 0.25, "step", 0.1, 0.3, 12345, 6, 3, None
     )
 
 
@@ -381,6 +382,7 @@ def test_help_names_all_commands(capsys):
         ("train --lr nan", "lr is nan"),
         ("train --lr inf", "lr is inf"),
         ("train --localisation-rate -1", "localisation_rate is -1.0"),
+        ("train --label-smoothing 1.5", "label_smoothing is 1.5, want a number from 0 to 1"),
         ("evaluate --workers 0", "workers is 0"),
         ("gradcheck --seed -1", "--seed is -1, want 0 or more"),
         ("gradcheck --seed x", "'x'"),

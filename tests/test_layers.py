@@ -307,6 +307,23 @@ def test_cross_entropy_is_the_mean_of_minus_log_softmax(dtype, rng):
     gradcheck(lambda x: F.cross_entropy(x, Tensor(target)), x, atol=1e-8, rng=rng)
 
 
+@pytest.mark.parametrize("smoothing", [0, 0.1, 0.75, 1])
+def test_label_smoothing_spreads_part_of_the_target_over_all_classes(smoothing, rng):
+    x, target = rng.standard_normal((4, 3)), np.array([2, 0, 2, 1])
+    wanted = (1 - smoothing) * np.eye(3)[target] + smoothing / 3
+    loss = F.cross_entropy(x, target, label_smoothing=smoothing)
+    np.testing.assert_allclose(loss.data, -(wanted * F.log_softmax(x).data).sum() / 4, rtol=1e-13)
+    gradcheck(lambda x: F.cross_entropy(x, target, smoothing), x, atol=1e-8, rng=rng)
+    assert F.cross_entropy(x.astype("float32"), target, smoothing).dtype == np.float32
+
+
+def test_smoothed_labels_are_content_with_scores_that_are_not_huge():
+    perfect = np.log([[0.925, 0.025, 0.025, 0.025]])  # the smoothed target itself: nothing to gain
+    x = leaf(perfect)
+    F.cross_entropy(x, np.array([0]), 0.1).backward()
+    np.testing.assert_allclose(x.grad, 0, atol=1e-15)
+
+
 def test_cross_entropy_of_huge_scores():
     x = leaf([[1e4, -1e4], [1e4, -1e4]])
     loss = F.cross_entropy(x, np.array([0, 1]))

@@ -67,5 +67,8 @@ def test_networks_answer(task, images, rng):
     assert scores.shape == (23, task.classes)
     assert wrong == np.sum(scores.data.argmax(axis=1) != y)
     assert loss.item() == F.cross_entropy(Tensor(scores.data), y).item()
+    smoothed, as_wrong = task.answer(network, x, y, 0.1)
+    assert as_wrong == wrong
+    assert smoothed.item() == F.cross_entropy(Tensor(scores.data), y, 0.1).item() != loss.item()
     loss.backward()
     assert all(p.grad is not None for p in network.parameters())

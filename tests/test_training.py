@@ -461,6 +461,7 @@ def interrupted(tmp_path, data):
         ("lr", 0.0030000000000000005),
         ("schedule", "cosine"),
         ("localisation_rate", 0.5),
+        ("label_smoothing", 0.1),
         ("parameters", 2001),
         ("seed", 1),
         ("workers", 1),

@@ -97,6 +97,7 @@ Table(
         ["optimiser", "SGD", ours["optimizer"].capitalize()],
         ["rate", "0.01, a tenth of it every 50,000 steps", f"{ours['schedule']} to {ours['lr']}"],
         ["images in a step", BATCH, ours["batch_size"]],
+        ["smoothed labels", "0", ours["label_smoothing"]],
         *(
             [
                 f"steps on {kind}",

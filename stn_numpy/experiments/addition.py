@@ -33,6 +33,7 @@ def cell(model: str, transform: str) -> Cell:
         epochs=EPOCHS,
         batch_size=128,
         lr=2e-3,
+        label_smoothing=0.1,
         parameters=400_000,
         **({} if transform == "-" else {"transform": transform}),
     )

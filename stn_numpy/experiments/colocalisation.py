@@ -105,7 +105,8 @@ class Colocalisation(tasks.Digits):
             x, truth = placed(images, distortion, rng, indices=indices)
             yield x, np.concatenate([truth, rng.uniform(0, room, (len(indices), 2))], axis=1)
 
-    def answer(self, network, x, y) -> tuple[Tensor, int]:
+    def answer(self, network, x, y, label_smoothing=0.0) -> tuple[Tensor, int]:
+        """The loss of co-localisation, which has no labels to smooth, and how many were missed."""
         theta = network.theta(x)
         with no_grad():
             random = self._encode(network, x, middles(y[:, 2:], x.shape[-1])).detach()

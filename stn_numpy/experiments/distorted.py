@@ -2,7 +2,9 @@
 
 Every network of a column has about 400,000 learned numbers and one schedule: Adam, one cycle, every
 digit distorted afresh in every epoch. The paper's schedule, 150,000 steps of SGD, is some 640
-epochs; `EPOCHS` says what ours are, more for R, which is the hardest to learn to the end.
+epochs; `EPOCHS` says what ours are, more where a digit has more places to be. Without smoothed labels more
+epochs did not help: of ST-CNN affine on R (seed 0), 20 epochs left 0.76 % wrong and 30 left 0.78 %,
+while the error on the training digits fell from 0.55 to 0.3 %.
 """
 
 from stn_numpy.experiments.cells import Cell, Experiment
@@ -11,8 +13,14 @@ from stn_numpy.tables import Table
 from stn_numpy.training import Settings
 
 COLUMNS = ("R", "RTS", "P", "E")
-EPOCHS = {"R": 30, "RTS": 20, "P": 20, "E": 20, "TC": 20}
-SCHEDULE = {"batch_size": 128, "optimizer": "adam", "lr": 2e-3, "schedule": "one-cycle"}
+EPOCHS = {"R": 15, "RTS": 20, "P": 15, "E": 15, "TC": 20}
+SCHEDULE = {
+    "batch_size": 128,
+    "optimizer": "adam",
+    "lr": 2e-3,
+    "schedule": "one-cycle",
+    "label_smoothing": 0.1,
+}
 PARAMETERS = 400_000
 SEEDS = 3  # of CNN and ST-CNN on R and RTS; one elsewhere
 QUICK = {"epochs": 1, "limit": 300, "batch_size": 64, "parameters": 30_000}

@@ -1,7 +1,5 @@
 """Dropout: forget some inputs while learning."""
 
-import numbers
-
 import numpy as np
 
 from stn_numpy import checks
@@ -17,8 +15,7 @@ def dropout(input, p=0.5, training=True, rng=None):
     rng: a `numpy.random.Generator`, wanted where training is True and p is not 0.
     """
     x = checks.floats("dropout", "input", input)
-    if not isinstance(p, numbers.Real) or not 0 <= p <= 1:
-        raise ValueError(f"dropout: p is {p!r}, want a probability from 0 to 1")
+    checks.share("dropout", "p", p)
     if not training or p == 0:
         return x, lambda dy: dy
     if not isinstance(rng, np.random.Generator):

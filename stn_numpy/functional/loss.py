@@ -7,10 +7,12 @@ from stn_numpy.autograd import op
 
 
 @op
-def cross_entropy(input, target):
+def cross_entropy(input, target, label_smoothing=0.0):
     """-log softmax(input)[target], the mean over the batch.
 
     input (N, K): scores of K classes, float32 or float64; target (N,): integers from 0 to K - 1.
+    label_smoothing: this part of the target is spread over all K classes evenly, so that no score
+    has to grow without end; 0 to 1 (Szegedy et al. 2016, "Rethinking the Inception architecture").
     Raises TypeError for a target that is not of integers, ValueError for one out of range.
     """
     x = checks.floats("cross_entropy", "input", input, "(N, K)")
@@ -26,15 +28,20 @@ def cross_entropy(input, target):
             f"cross_entropy: target holds {target.min()} to {target.max()}, want 0 to {K - 1}"
         )
 
+    checks.share("cross_entropy", "label_smoothing", label_smoothing)
+
     shifted = x - x.max(axis=1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    loss = (label_smoothing - 1) * log_p[rows, target].mean()
+    if label_smoothing:
+        loss -= label_smoothing * log_p.mean()
 
     def backward(dy):
-        dx = np.exp(log_p)
-        dx[rows, target] -= 1  # softmax - one-hot: the loss pulls the target up, pushes all down
+        dx = np.exp(log_p) - label_smoothing / K
+        dx[rows, target] -= 1 - label_smoothing  # softmax - target: pulls one up, pushes all down
         return dx * (dy / N), None
 
-    return -log_p[rows, target].mean(), backward
+    return loss, backward
 
 
 @op
