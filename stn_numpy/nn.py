@@ -326,8 +326,7 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float = 0.5, rng: np.random.Generator | None = None) -> None:
-        if not 0 <= p <= 1:
-            raise ValueError(f"{type(self).__name__}: p is {p}, want a probability from 0 to 1")
+        checks.share(type(self).__name__, "p", p)
         self.p, self.rng = p, _generator(type(self).__name__, rng)
 
     def forward(self, x: Any) -> Tensor:

@@ -246,7 +246,7 @@ def test_a_corner_that_moves_takes_its_content_along():
         assert abs(columns.mean() - where[0] - 1) <= 1 and abs(rows.mean() - where[1] - 1) <= 1
 
 
-def test_p_moves_corners_as_the_paper_says(monkeypatch, digits):
+def test_p_stretches_corners_as_the_paper_says(monkeypatch, digits):
     drawn = []
     original = D.homography
     monkeypatch.setattr(D, "homography", lambda p, q: drawn.append((p, q)) or original(p, q))
@@ -255,9 +255,14 @@ def test_p_moves_corners_as_the_paper_says(monkeypatch, digits):
     assert not rest
     assert (whole == D.CORNERS).all()
     assert D._is_convex(corners).all()
-    moves = corners * 14 - 14 * 0.875 * D.CORNERS  # pixels, from the mean scale
-    spread = np.hypot(5, 14 * 0.25 / 12**0.5)
+    outwards = 14 * corners / D.CORNERS  # pixels from the middle, along x and along y
+    np.testing.assert_allclose(outwards[..., 0], outwards[..., 1])  # on the diagonal
+    moves = 2**0.5 * (outwards[..., 0] - 14 * 0.875)  # from the mean scale
+    spread = np.hypot(5, 2**0.5 * 14 * 0.25 / 12**0.5)
     assert abs(moves.mean()) < 0.25 and abs(moves.std() / spread - 1) < 0.04
+    together = np.corrcoef(moves.T)  # of the corners; they share the scale and nothing else
+    shared = (spread**2 - 25) / spread**2
+    assert np.allclose(together[~np.eye(4, dtype=bool)], shared, atol=0.05)
 
 
 def test_corners_that_are_drawn_again_keep_their_scale(monkeypatch, digits):

@@ -41,7 +41,7 @@ DISTORTIONS = {
     "none": Distortion("as they are", (28, 28)),
     "R": Distortion("rotated by up to 90 degrees either way", (28, 28)),
     "RTS": Distortion("rotated by up to 45 degrees, scaled by 0.7 to 1.2, anywhere", (42, 42)),
-    "P": Distortion("scaled by 0.75 to 1, every corner moved by N(0, 5 px)", (28, 28)),
+    "P": Distortion("scaled by 0.75 to 1, every corner stretched by N(0, 5 px)", (28, 28)),
     "E": Distortion("scaled by 0.75 to 1, a 4x4 thin plate spline moved by N(0, 1.5 px)", (28, 28)),
     "T": Distortion("anywhere in a larger image", (60, 60)),
     "TC": Distortion("anywhere in a larger image, with six 6x6 pieces of other digits", (60, 60)),
@@ -74,9 +74,12 @@ def distort(
     RTS: rotation uniform in +-45 degrees, scale uniform in 0.7 to 1.2, and a place in 42x42 that
         is uniform among those where the upright box around the digit's ink, once rotated and
         scaled, is inside the image.
-    P: scale uniform in 0.75 to 1, then each of the four corners of the image moves by N(0, 5 px)
-        in x and in y. Corners whose quadrilateral is not convex are drawn again: its homography
-        would tear the digit apart through infinity.
+    P: scale uniform in 0.75 to 1, then each of the four corners of the image is stretched by
+        N(0, 5 px): it moves along its diagonal, outwards or inwards. (The paper's words also allow
+        5 px in x and 5 px in y. Those images are far harder than the paper's table: an FCN gets
+        12.9 % of them wrong and 3.1 % there; along the diagonal it is 2.3 %.) Corners whose
+        quadrilateral is not convex are drawn again: its homography would tear the digit apart
+        through infinity.
     E: scale uniform in 0.75 to 1, then the 4x4 control points of a thin plate spline move by
         N(0, 1.5 px) in x and in y.
     T: the 28x28 image at a uniform whole-pixel place in 60x60.
@@ -151,12 +154,17 @@ def _rotated_translated_scaled(images, indices, rng, dtype, map):
 
 def _projective(images, indices, rng, dtype, map):
     scale = rng.uniform(0.75, 1.0, len(indices))
-    corners = scale[:, None, None] * CORNERS + _pixels(rng.normal(0, 5, (len(indices), 4, 2)))
+    corners = _stretched(scale, rng)
     while (torn := np.flatnonzero(~_is_convex(corners))).size:
-        moves = _pixels(rng.normal(0, 5, (len(torn), 4, 2)))
-        corners[torn] = scale[torn, None, None] * CORNERS + moves
+        corners[torn] = _stretched(scale[torn], rng)
     theta = homography(corners, np.broadcast_to(CORNERS, corners.shape))
     return _sample(images, indices, F.projective_grid, theta, (SIDE, SIDE), dtype, map)
+
+
+def _stretched(scale: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The corners (N, 4, 2) of scaled images, each moved along its diagonal by N(0, 5 px)."""
+    along_one_axis = _pixels(rng.normal(0, 5, (len(scale), 4, 1))) / np.sqrt(2)
+    return (scale[:, None, None] + along_one_axis) * CORNERS
 
 
 def _elastic(images, indices, rng, dtype, map):
