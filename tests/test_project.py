@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import stn_numpy
+from stn_numpy.experiments import distorted
+from stn_numpy.experiments.results import mean_error, read_results, results_file
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "stn_numpy"
@@ -68,6 +70,24 @@ def test_the_python_of_the_readme_runs():
     )
     assert run.returncode == 0, run.stderr
     assert "analytic" in run.stdout
+
+
+def test_the_results_of_the_readme_are_those_of_the_table():
+    results = [
+        result
+        for experiment in (distorted.DISTORTED, distorted.CLUTTERED)
+        for result in read_results(results_file(ROOT / "book" / "results", experiment.name))
+    ]
+    for (model, transform), published in distorted.PAPER.items():
+        columns = []
+        for kind in (*distorted.COLUMNS, "TC"):
+            mean = mean_error(results, distorted.key(model, transform, kind))
+            ours = "" if mean is None else f"{100 * mean.error:.2f}"
+            columns += [f"{published[kind]:.1f}" if kind in published else "", ours]
+        cells = "".join(f" {cell} |" if cell else " |" for cell in columns)
+        assert f"| {model.upper()} | {transform.replace('-', '')} |".replace("|  |", "| |") + (
+            cells
+        ) in README.replace("**", "")
 
 
 def test_every_file_the_readme_names_exists():
