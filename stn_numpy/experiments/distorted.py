@@ -2,9 +2,9 @@
 
 Every network of a column has about 400,000 learned numbers and one schedule: Adam, one cycle, every
 digit distorted afresh in every epoch. The paper's schedule, 150,000 steps of SGD, is some 640
-epochs; `EPOCHS` says what ours are. Without smoothed
-labels more epochs did not help: of ST-CNN affine on R (seed 0), 20 epochs left 0.76 % wrong and 30
-left 0.78 %, while the error on the training digits fell from 0.55 to 0.3 %.
+epochs; `EPOCHS` says what ours are. Without smoothed labels more epochs did not help: of ST-CNN
+affine on R (seed 0), 20 epochs left 0.76 % wrong and 30 left 0.78 %, while the error on the
+training digits fell from 0.55 to 0.3 %.
 """
 
 from stn_numpy.experiments.cells import Cell, Experiment
