@@ -196,6 +196,23 @@ def test_a_figure_that_can_not_be_drawn_leaves_the_one_before(tmp_path, monkeypa
     assert os.listdir(tmp_path) == ["figure.png"]
 
 
+def test_published_and_measured_numbers_stand_in_the_row_of_their_name():
+    panels = {
+        "R": ({"fcn": 2.1, "cnn": 1.2, "st": 0.7}, {"st": (0.6, 0.5, 0.8)}),
+        "TC": ({"fcn": 13.2, "st": 1.7}, {}),
+    }
+    R, TC = plots.compared_figure(panels).axes
+    diamonds, *whiskers, dot = R.lines
+    assert list(diamonds.get_xdata()) == [2.1, 1.2, 0.7] and list(dot.get_xdata()) == [0.6]
+    assert [list(line.get_xdata()) for line in whiskers] == [[0.5, 0.8]] * 2
+    assert np.array_equal(np.round(diamonds.get_ydata()), [0, 1, 2])
+    assert np.round(dot.get_ydata()) == 2 and dot.get_ydata() > diamonds.get_ydata()[2]
+    (alone,) = TC.lines
+    assert np.array_equal(np.round(alone.get_ydata()), [0, 2])  # the row of cnn stays empty
+    low, high = R.get_xlim()
+    assert (low, high) == TC.get_xlim() and low < 0.5 and high > 13.2
+
+
 def test_no_window_and_no_matplotlib_before_it_is_needed(tmp_path):
     """Imports of this package do not load matplotlib; drawing does not load pyplot."""
     code = f"""

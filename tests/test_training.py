@@ -475,6 +475,16 @@ def test_other_settings(interrupted, data, name, value):
     assert_refused(interrupted, config, data, "other settings", f"{name} ", f"{now!r} now")
 
 
+def test_a_run_from_before_label_smoothing_goes_on_without_it(interrupted, data):
+    about, arrays = checkpoint.load(interrupted / "checkpoint.npz")
+    del about["settings"]["label_smoothing"]
+    checkpoint.save(interrupted / "checkpoint.npz", about, arrays)
+    config = settings(models=("fcn", "cnn"))
+    assert Run(interrupted, config, data).resume()
+    smoothed = settings(models=("fcn", "cnn"), label_smoothing=0.1)
+    assert_refused(interrupted, smoothed, data, "label_smoothing 0.0 then, 0.1 now")
+
+
 def test_every_setting_is_compared():
     marks = test_other_settings.pytestmark[0].args[1]
     assert [name for name, _ in marks] == [field.name for field in dataclasses.fields(Settings)]

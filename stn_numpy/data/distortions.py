@@ -76,10 +76,9 @@ def distort(
         scaled, is inside the image.
     P: scale uniform in 0.75 to 1, then each of the four corners of the image is stretched by
         N(0, 5 px): it moves along its diagonal, outwards or inwards. (The paper's words also allow
-        5 px in x and 5 px in y. Those images are far harder than the paper's table: an FCN gets
-        12.9 % of them wrong and 3.1 % there; along the diagonal it is 1.8 %.) Corners whose
-        quadrilateral is not convex are drawn again: its homography would tear the digit apart
-        through infinity.
+        5 px in x and 5 px in y, which is several times as hard as its table says; this reading is
+        somewhat easier than the table.) Corners whose quadrilateral is not convex are drawn again:
+        its homography would tear the digit apart through infinity.
     E: scale uniform in 0.75 to 1, then the 4x4 control points of a thin plate spline move by
         N(0, 1.5 px) in x and in y.
     T: the 28x28 image at a uniform whole-pixel place in 60x60.

@@ -4,7 +4,8 @@ Every network of a column has about 400,000 learned numbers and one schedule: Ad
 digit distorted afresh in every epoch. The paper's schedule, 150,000 steps of SGD, is some 640
 epochs; `EPOCHS` says what ours are. Without smoothed labels more epochs did not help: of ST-CNN
 affine on R (seed 0), 20 epochs left 0.76 % wrong and 30 left 0.78 %, while the error on the
-training digits fell from 0.55 to 0.3 %.
+training digits fell from 0.55 to 0.3 % (`python -m stn_numpy train --model st-cnn --workers 1
+--parameters 400000 --batch-size 128 --lr 2e-3 --epochs 20`).
 """
 
 from stn_numpy.experiments.cells import Cell, Experiment

@@ -131,9 +131,8 @@ def compared_figure(
             label=names[0],
         )
         for row, (value, low, high) in measured.items():
-            y = (
-                rows.index(row) + 0.13
-            )  # a little below the diamond, so that neither hides the other
+            # A little below the diamond, so that neither hides the other.
+            y = rows.index(row) + 0.13
             axes.plot([low, high], [y, y], "-", color=BLUE, linewidth=2)
             axes.plot([low, high], [y, y], "|", color=BLUE, markersize=9)
             axes.plot([value], [y], "o", color=BLUE, markersize=5, label=names[1])
