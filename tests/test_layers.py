@@ -5,7 +5,7 @@ import pytest
 
 import stn_numpy.functional as F
 from stn_numpy import Tensor, gradcheck, no_grad
-from stn_numpy.functional import conv
+from stn_numpy.functional import conv, fourier
 
 
 def leaf(values, dtype=np.float64):
@@ -84,9 +84,15 @@ def convolution(request, rng):
     return arrays, stride, padding
 
 
-@pytest.mark.parametrize("column_bytes", [conv.COLUMN_BYTES, 1], ids=["whole", "row by row"])
-def test_conv2d_against_loops(convolution, column_bytes, rng, monkeypatch):
-    monkeypatch.setattr(conv, "COLUMN_BYTES", column_bytes)
+@pytest.fixture(params=["windows", "windows, row by row", "waves"])
+def way(request, monkeypatch):
+    """Each way to convolve, whichever of them is the faster one. (Waves only go at stride 1.)"""
+    monkeypatch.setattr(fourier, "is_faster", lambda images, weight: request.param == "waves")
+    if request.param == "windows, row by row":
+        monkeypatch.setattr(conv, "COLUMN_BYTES", 1)
+
+
+def test_conv2d_against_loops(convolution, way, rng):
     arrays, stride, padding = convolution
     x, W, b = map(leaf, arrays)
     y = F.conv2d(x, W, b, stride, padding)
@@ -100,7 +106,7 @@ def test_conv2d_against_loops(convolution, column_bytes, rng, monkeypatch):
         np.testing.assert_allclose(gradient, by_loops, rtol=1e-12, atol=1e-12)
 
 
-def test_conv2d_against_finite_differences(convolution, rng):
+def test_conv2d_against_finite_differences(convolution, way, rng):
     arrays, stride, padding = convolution
     gradcheck(lambda x, W, b: F.conv2d(x, W, b, stride, padding), arrays, atol=1e-8, rng=rng)
     gradcheck(lambda x, W: F.conv2d(x, W, None, stride, padding), arrays[:2], atol=1e-8, rng=rng)
@@ -113,6 +119,111 @@ def test_conv2d_some_rows_at_a_time(rng, monkeypatch):
     y = F.conv2d(*arrays)
     np.testing.assert_allclose(y.data, conv_by_loops(*arrays, (1, 1), (0, 0)), rtol=1e-12)
     gradcheck(F.conv2d, arrays, atol=1e-8, rng=rng)
+
+
+def convolved(images, weight, dtype=np.float64):
+    """y, dx, dW, db of random images (N, C, H, W) and a random weight, as `conv2d` gives them."""
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(s) for s in (images, weight, weight[:1])]
+    x, W, b = (Tensor(a.astype(dtype), requires_grad=True) for a in arrays)
+    y = F.conv2d(x, W, b)
+    y.backward(rng.standard_normal(y.shape).astype(dtype))
+    return y.data, x.grad, W.grad, b.grad
+
+
+@pytest.mark.parametrize("size", [(10, 10), (9, 7), (8, 11)], ids=str)
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 2), (2, 5), (7, 7)], ids=str)
+def test_windows_and_waves_agree(size, kernel, monkeypatch):
+    by_way = []
+    for waves in (False, True):
+        monkeypatch.setattr(fourier, "is_faster", lambda *_, waves=waves: waves)
+        by_way.append(convolved((3, 2, *size), (4, 2, *kernel)))
+    for windows, waves in zip(*by_way, strict=True):
+        assert windows.dtype == waves.dtype and windows.shape == waves.shape
+        np.testing.assert_allclose(waves, windows, rtol=1e-12, atol=1e-12)
+
+
+def test_waves_in_float32(monkeypatch):
+    """Rounding is that of windows: a few units in the last place of the largest number."""
+    errors = {}
+    for way in ("windows", "waves"):
+        monkeypatch.setattr(fourier, "is_faster", lambda *_, way=way: way == "waves")
+        ours = convolved((16, 8, 10, 10), (6, 8, 7, 7), np.float32)
+        exact = convolved((16, 8, 10, 10), (6, 8, 7, 7), np.float64)
+        assert all(a.dtype == np.float32 for a in ours)
+        errors[way] = [abs(a - e).max() / abs(e).max() for a, e in zip(ours, exact, strict=True)]
+    assert max(errors["waves"]) < 1e-6 and max(errors["windows"]) < 1e-6
+
+
+@pytest.mark.parametrize(
+    "images, weight, waves",
+    [
+        ((256, 32, 10, 10), (32, 32, 7, 7), True),  # second convolution of the paper's CNN
+        ((64, 20, 12, 12), (20, 20, 5, 5), True),
+        ((256, 1, 28, 28), (32, 1, 9, 9), False),  # one channel: the maps would be the work
+        ((1, 32, 10, 10), (32, 32, 7, 7), False),  # one image: so would the map of the weight
+        ((64, 32, 32, 32), (32, 32, 3, 3), False),  # windows of few pixels
+        ((256, 32, 10, 10), (32, 32, 1, 1), False),
+    ],
+    ids=str,
+)
+def test_the_way_with_fewer_products_is_taken(images, weight, waves, monkeypatch):
+    taken = []
+    right = fourier.convolve
+    monkeypatch.setattr(fourier, "convolve", lambda *a: taken.append(1) or right(*a))
+    F.conv2d(np.zeros(images, np.float32), np.zeros(weight, np.float32))
+    assert bool(taken) == waves
+
+
+def test_waves_take_stride_1_only(monkeypatch):
+    monkeypatch.setattr(fourier, "is_faster", lambda *_: True)
+    monkeypatch.setattr(fourier, "convolve", None)  # not to be called
+    y = F.conv2d(np.ones((1, 1, 5, 5)), np.ones((1, 1, 3, 3)), stride=2)
+    np.testing.assert_array_equal(y.data, np.full((1, 1, 2, 2), 9.0))
+
+
+@pytest.mark.parametrize("H, W", [(6, 5), (5, 6), (1, 2)])
+def test_maps_to_waves_and_their_transposes(H, W, rng):
+    """<T x, w> = <x, T^T w>, for the maps of image, kernel and output."""
+    for waves, (h, w) in zip(
+        fourier._maps((H, W), (1, 2), np.float64), ((1, 2), (H, W), (H, W - 1)), strict=True
+    ):
+        x = rng.standard_normal((3, h, w, 2))
+        Tx = waves.apply(x)
+        dTx = rng.standard_normal(Tx.shape)
+        np.testing.assert_allclose((Tx * dTx).sum(), (x * waves.transposed(dTx)).sum())
+
+
+def test_maps_are_shared_and_not_to_be_written():
+    maps = fourier._maps((6, 5), (3, 2), np.float32)
+    assert maps is fourier._maps((6, 5), (3, 2), np.float32)
+    for matrix in (m for waves in maps for m in waves):
+        assert matrix.dtype == np.float32
+        with pytest.raises(ValueError, match="read-only"):
+            matrix[0, 0] = 1
+
+
+def _kernel_flipped(monkeypatch):
+    right = fourier._waves
+    monkeypatch.setattr(fourier, "_waves", lambda L, n, sign: right(L, n, -1))
+
+
+def _halves_mixed_up(monkeypatch):
+    right = fourier._parts
+    monkeypatch.setattr(fourier, "_parts", lambda waves: right(waves)[::-1])
+
+
+@pytest.mark.parametrize("bug", [_kernel_flipped, _halves_mixed_up])
+def test_wrong_waves_are_caught(bug, rng, monkeypatch):
+    """The loops tell on a wrong map; the transposes alone would not (they are consistent)."""
+    monkeypatch.setattr(fourier, "is_faster", lambda *_: True)
+    arrays = [rng.standard_normal(s) for s in ((2, 3, 5, 6), (4, 3, 2, 3), (4,))]
+    expected = conv_by_loops(*arrays, (1, 1), (0, 0))
+    uncached = fourier._maps.__wrapped__
+    monkeypatch.setattr(fourier, "_maps", uncached)
+    np.testing.assert_allclose(F.conv2d(*arrays).data, expected, rtol=1e-12, atol=1e-12)
+    bug(monkeypatch)
+    assert abs(F.conv2d(*arrays).data - expected).max() > 0.1
 
 
 def test_conv2d_does_not_flip_the_kernel():

@@ -1,5 +1,8 @@
 """Convolution as a matrix product, in memory where the batch comes last.
 
+There are two ways to it, and `conv2d` takes the one that has less to multiply: windows, here, and
+waves, in `fourier.py`, where there are many channels and the kernel is not small.
+
 A window of k x k pixels slides over the image. `im2col` writes what the window sees at each place
 into a column; the convolution is then weights times columns. Where the batch comes last in memory,
 
@@ -21,6 +24,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from stn_numpy import checks
 from stn_numpy.autograd import op
+from stn_numpy.functional import fourier
 from stn_numpy.functional.layout import batch_first, batch_last, crop, output_size, pad
 
 COLUMN_BYTES = 3 << 20  # columns made at a time: what the caches of one core hold
@@ -39,37 +43,49 @@ def conv2d(input, weight, bias=None, stride=1, padding=0):
     kernel is larger than the padded input.
     """
     x, W, b, stride, padding = _checked(input, weight, bias, stride, padding)
-    (N, *_), O, K, kernel = x.shape, len(W), W[0].size, W.shape[2:]
     X = pad(batch_last(x), padding)
+    if stride == (1, 1) and fourier.is_faster(X.shape, W.shape):
+        y, pull = fourier.convolve(X, W, b)
+    else:
+        y, pull = _convolve(X, W, b, stride)
+
+    def backward(dy, needs):
+        dX, dW, db = pull(batch_last(dy), needs[0], any(needs[1:3]))
+        return batch_first(crop(dX, padding)) if needs[0] else None, dW, db
+
+    return batch_first(y), backward
+
+
+def _convolve(X: np.ndarray, W: np.ndarray, b: np.ndarray | None, stride):
+    """Convolve framed, batch-last images with im2col.
+
+    Returns y (O, H', W', N) and its backward pass, (dy, needs_X, needs_W) -> (dX, dW, db).
+    """
+    N, O, K, kernel = X.shape[-1], len(W), W[0].size, W.shape[2:]
     H_out, W_out = places = [output_size(X.shape[1 + i], 0, kernel[i], stride[i]) for i in range(2)]
     # The bias is the weight of a pixel that is always 1: one more row of the columns.
     W2 = W.reshape(O, K) if b is None else np.column_stack([W.reshape(O, K), b])
     row = W_out * N  # numbers in one row of the output: all its places, all images
 
-    y = np.empty((O, H_out, W_out, N), x.dtype)
+    y = np.empty((O, H_out, W_out, N), X.dtype)
     Y2 = y.reshape(O, -1)
     for rows, columns in _im2col(X, kernel, stride, places, b is not None):
         np.matmul(W2, columns, out=Y2[:, rows.start * row : rows.stop * row])
 
-    def backward(dy, needs):
-        needs_x, needs_W2 = needs[0], any(needs[1:3])
-        dY2 = batch_last(dy).reshape(O, -1)
-        dX = np.zeros_like(X) if needs_x else None
+    def backward(dy, needs_X, needs_W):
+        dY2 = dy.reshape(O, -1)
+        dX = np.zeros_like(X) if needs_X else None
         dW2 = np.zeros(W2.T.shape, W.dtype)  # transposed: BLAS is faster
-        for rows, columns in _im2col(X, kernel, stride, places, b is not None, fill=needs_W2):
+        for rows, columns in _im2col(X, kernel, stride, places, b is not None, fill=needs_W):
             dY_rows = dY2[:, rows.start * row : rows.stop * row]
-            if needs_W2:
+            if needs_W:
                 dW2 += columns @ dY_rows.T
-            if needs_x:  # in the memory of the columns, which are done with
+            if needs_X:  # in the memory of the columns, which are done with
                 dcolumns = np.matmul(W2[:, :K].T, dY_rows, out=columns[:K])
                 _col2im(dcolumns, dX, kernel, stride, rows, W_out)
-        return (
-            batch_first(crop(dX, padding)) if needs_x else None,
-            dW2[:K].T.reshape(W.shape),
-            None if b is None else dW2[K],
-        )
+        return dX, dW2[:K].T.reshape(W.shape), None if b is None else dW2[K]
 
-    return batch_first(y), backward
+    return y, backward
 
 
 def _im2col(
