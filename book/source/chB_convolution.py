@@ -1,7 +1,7 @@
 # %% [markdown]
 # # B Convolution and pooling backward
 #
-# *About 80 minutes. Needs chapter 7 (an image that is read collects its gradient) and appendix A
+# *About 90 minutes. Needs chapter 7 (an image that is read collects its gradient) and appendix A
 # (one backward pass for each operation). Derives the gradients of convolution and pooling, which
 # the localisation net and the classifier are made of. The paper takes them for granted.*
 #
@@ -17,6 +17,7 @@ from stn_numpy import Tensor, gradcheck, plots
 from stn_numpy import functional as F
 from stn_numpy.data import load_digits
 from stn_numpy.exercises import check
+from stn_numpy.functional import fourier
 from stn_numpy.functional.layout import batch_first, batch_last
 from stn_numpy.gradcheck import analytic_gradients, numeric_gradients
 from stn_numpy.verify import verify
@@ -607,10 +608,138 @@ for name, array in (("images", images), ("conv2d", y_5.data), ("pooled, ReLU", t
 assert through.data.transpose(1, 2, 3, 0).flags.c_contiguous
 
 # %% [markdown]
-# What it brings depends on the machine, so no times stand here. Ask yours, with
+# ## Waves: the same numbers with fewer products
+#
+# The second convolution of the paper's network lays 7 x 7 weights on 10 x 10 pixels. There are
+# 4 x 4 places, so 16 * 49 = 784 multiplications, for each image and each pair of an input and an
+# output channel. Most of the time of a training step went there. Can it be done with fewer?
+#
+# Yes, by a detour. Take a row of ten pixels that hold a wave, and let a kernel of three weights go
+# along it (behind the last pixel, the first one follows again). What comes out?
+
+# %%
+row_kernel = np.array([1, 2, -1])
+pixel = np.arange(10)
+waves, came_out = {}, {}
+for k in (1, 2, 4):
+    wave = np.exp(2j * np.pi * k * pixel / 10)
+    out = sum(row_kernel[i] * np.roll(wave, -i) for i in range(3))
+    came_out[k] = wave, out
+    waves[f"{k} period{'s' * (k > 1)} in 10 pixels"] = wave.real, out.real
+
+plots.waves_figure(
+    waves,
+    title="A wave goes in, and the same wave comes out: larger or smaller, and moved along",
+    alt="Three panels. In each, a wave and what the kernel makes of it: a wave that goes up and "
+    "down as often, with another height, and somewhat to the left or right of it.",
+)
+
+# %% [markdown]
+# The same wave, whichever kernel. Height and shift together are one complex number, so to a wave
+# the whole convolution is one multiplication:
+
+# %%
+for k, (wave, out) in came_out.items():
+    number = sum(row_kernel[i] * np.exp(2j * np.pi * k * i / 10) for i in range(3))
+    print(f"{k} period{'s' * (k > 1)}: times {number:.2f}, a height of {abs(number):.2f}")
+    np.testing.assert_allclose(out, number * wave, atol=1e-12)
+
+# %% [markdown]
+# And every image is a sum of waves: taking it apart is the Fourier transform, `np.fft.rfft2`, and
+# putting it together its inverse. So: take image and kernel apart, multiply wave by wave, put the
+# waves together. (The kernel's numbers are conjugated, which is the flip once more: without it the
+# result is the mathematicians' convolution.) Where the window would reach over the border, the
+# wave goes on at the other side; those places are left out.
+
+# %%
+rng = np.random.default_rng(0)
+image, kernel = rng.standard_normal((10, 10)), rng.standard_normal((7, 7))
+multiplied = np.fft.rfft2(image) * np.conj(np.fft.rfft2(kernel, (10, 10)))
+by_waves = np.fft.irfft2(multiplied, (10, 10))[:4, :4]
+by_windows = F.conv2d(image[None, None], kernel[None, None]).data[0, 0]
+print("largest difference:", f"{abs(by_waves - by_windows).max():.0e}")
+np.testing.assert_allclose(by_waves, by_windows, atol=1e-12)
+print("waves in each direction:", multiplied.shape, "so complex products:", multiplied.size)
+
+# %% [markdown]
+# 60 products, but of complex numbers, each of which costs four real ones, or three with a trick
+# that is two hundred years old:
+
+# %%
+a, b, c, d = 2.0, 3.0, 5.0, -4.0
+p, q, r = c * (a + b), a * (d - c), b * (c + d)
+print((a + 1j * b) * (c + 1j * d), "=", complex(p - r, p + q))
+assert (a + 1j * b) * (c + 1j * d) == complex(p - r, p + q)
+
+# %% [markdown]
+# So 180 instead of 784. The detour itself costs products too, but an image is taken apart once,
+# not once for each output channel. With $C$ input and $O$ output channels there is a matrix
+# product at each wave; for 32 of each and 128 images:
+
+# %%
+C, O, N, H, k = 32, 32, 128, 10, 7
+H_out, half = H - k + 1, H // 2 + 1
+
+
+def detour(h):
+    """Products to take h x h pixels apart: down the columns, then along the rows."""
+    return 2 * half * h * h + 3 * half * H * 2 * h
+
+
+at_waves = 3 * half * H * C * O * N
+for_images, for_weights = (C * detour(H) + O * detour(H_out)) * N, C * O * detour(k)
+windows = C * O * N * H_out**2 * k**2
+print(f"windows: {windows / 1e6:.0f} million products")
+print(f"waves:   {(at_waves + for_images + for_weights) / 1e6:.0f} million,", end=" ")
+print(f"of which the detour {(for_images + for_weights) / 1e6:.0f}")
+assert at_waves + for_images + for_weights < 0.6 * windows
+
+# %% [markdown]
+# `conv2d` counts in this way before it starts, and takes waves where they save a fifth or more.
+# With one input channel they do not, nor for one image, nor for small kernels:
+
+# %%
+for what, images_shape, weight_shape in [
+    ("the paper's second convolution", (32, 10, 10, 128), (32, 32, 7, 7)),
+    ("the same, one image", (32, 10, 10, 1), (32, 32, 7, 7)),
+    ("the paper's first convolution", (1, 28, 28, 128), (32, 1, 9, 9)),
+    ("1 x 1 weights", (32, 10, 10, 128), (32, 32, 1, 1)),
+]:
+    print(f"{what}: {'waves' if fourier.is_faster(images_shape, weight_shape) else 'windows'}")
+assert fourier.is_faster((32, 10, 10, 128), (32, 32, 7, 7))
+assert not fourier.is_faster((1, 28, 28, 128), (32, 1, 9, 9))
+
+# %% [markdown]
+# ### And the backward pass?
+#
+# It needs no second look at waves. Taking apart is linear: a matrix. So the convolution is two
+# linear maps, a product, and a linear map; and the backward pass is what it always is, the
+# transposed maps and the two halves of the product rule. `functional/fourier.py` says it in
+# three lines. The literal loops of this chapter agree with it:
+
+# %%
+x_10, W_7 = rng.standard_normal((2, 3, 10, 10)), rng.standard_normal((4, 3, 7, 7))
+y_waves, backward = fourier.convolve(batch_last(x_10), W_7, None)
+dy_4 = rng.standard_normal((2, 4, 4, 4))
+dx_waves, dW_waves, _ = backward(batch_last(dy_4), True, True)
+
+dx_loops, dW_loops = np.zeros_like(x_10), np.zeros_like(W_7)
+for p, q in np.ndindex(4, 4):
+    seen = np.s_[:, :, p : p + 7, q : q + 7]
+    dx_loops[seen] += np.einsum("no,ocij->ncij", dy_4[:, :, p, q], W_7)
+    dW_loops += np.einsum("no,ncij->ocij", dy_4[:, :, p, q], x_10[seen])
+np.testing.assert_allclose(batch_first(dx_waves), dx_loops, atol=1e-12)
+np.testing.assert_allclose(dW_waves, dW_loops, atol=1e-12)
+print("the gradients of waves and windows agree")
+
+# %% [markdown]
+# There is a price. A wave is everywhere, so a pixel that is not a number leaves no number anywhere
+# in the output, and rounding errors are as large as the largest pixel makes them.
+#
+# How much faster either way is depends on the machine, so no times stand here. Ask yours, with
 # `python -m stn_numpy bench --profile`, which takes a training step of the paper's network apart;
-# beside PyTorch, `python -m stn_numpy bench`. How it is written: `functional/layout.py` and
-# `functional/conv.py`.
+# beside PyTorch, `python -m stn_numpy bench`. How it is written: `functional/layout.py`,
+# `functional/conv.py` and `functional/fourier.py`.
 #
 # ## Exercises
 #

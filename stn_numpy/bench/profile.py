@@ -222,7 +222,8 @@ def format_profile(profile: Profile) -> str:
 
     lines = [
         f"One worker with {one} of {whole} images. at once: while the other workers do the same.",
-        "GFLOP/s: of the matrix products, in the time of the whole operation; forward, backward.",
+        "GFLOP/s: of the matrix products that windows take, in the time of the whole operation;",
+        "forward, backward. Where conv2d takes waves it needs fewer, and can be over the peak.",
         "",
         f"{'milliseconds':{width}}  {'input':>13}   forward backward   share  at once   GFLOP/s",
     ]
@@ -240,7 +241,7 @@ def format_profile(profile: Profile) -> str:
         "they wait for each other's Python",
         f"{1e3 * profile.step:8.1f} ms   the whole step: also splits the batch, adds gradients, "
         "moves the weights",
-        f"{1e3 * flops / profile.peak:8.1f} ms   would be enough for the matrix products of one "
+        f"{1e3 * flops / profile.peak:8.1f} ms   would be enough for these products of one "
         f"worker ({flops / 1e9:.2f} GFLOP) at the peak of",
         f"{profile.peak / 1e9:8.0f} GFLOP/s, that of a 1024^3 float32 product on one thread; "
         f"its conv2d and linear reach {flops / in_products / 1e9:.0f}",

@@ -34,6 +34,7 @@ from stn_numpy.plots.convolution import (
     pooled_figure,
     pooling_figure,
     seen_from_figure,
+    waves_figure,
     window_figure,
 )
 from stn_numpy.plots.diagrams import chain_figure, graph_figure, module_figure
@@ -150,6 +151,7 @@ __all__ = [
     "two_rows_figure",
     "verdicts_figure",
     "warp_figure",
+    "waves_figure",
     "weights_figure",
     "window_figure",
 ]

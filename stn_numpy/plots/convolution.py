@@ -227,3 +227,20 @@ def pooled_figure(
         for n, m in np.ndindex(*pooled.shape):
             draw_frame(above, n * cell, m * cell, cell, cell)
     return figure
+
+
+def waves_figure(
+    waves: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str = "", alt: str = ""
+) -> "Figure":
+    """By their names, side by side: a row of pixels that goes in, and the row that comes out."""
+    figure = new_figure(2.9 * len(waves), 2.9, alt or title)
+    figure.suptitle(title)
+    panels = np.atleast_1d(figure.subplots(1, len(waves), sharey=True))
+    for axes, (name, (into, out)) in zip(panels, waves.items()):
+        axes.plot(into, "o--", color=BLUE, markersize=4, label="in")
+        axes.plot(out, "s-", color=RED, markersize=4, label="out")
+        axes.axhline(0, color="0.7", linewidth=0.8, zorder=0)
+        axes.set(title=name, xlabel="pixel")
+    panels[0].set_ylabel("value")
+    panels[-1].legend(fontsize=8)
+    return figure
