@@ -100,7 +100,7 @@ def test_every_file_the_readme_names_exists():
 ORDER = [
     "errors files autograd checks gradcheck",
     "functional.layout functional.kernels functional.arithmetic functional.activations",
-    "functional.loss functional.linear functional.conv functional.pooling",
+    "functional.loss functional.linear functional.fourier functional.conv functional.pooling",
     "functional.normalization functional.dropout functional.grid functional.sampler functional",
     "nn transforms spatial_transformer models optim parallel",
     "data.dataset data.idx data.digits data.mnist data.distortions data.batches data",
