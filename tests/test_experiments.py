@@ -254,20 +254,48 @@ def test_the_table_has_the_paper_beside_ours():
 # Co-localisation
 
 
-def test_the_hinge_is_the_double_sum():
+@pytest.mark.parametrize("with_nothing", [False, True])
+def test_the_hinge_is_the_double_sum(with_nothing):
     rng = np.random.default_rng(0)
     e, random = rng.normal(size=(5, 3)) * 0.6, rng.normal(size=(5, 3)) * 0.6
-    total, active = 0.0, 0
+    nothing = 2.5 * e[:1]
+    total, active, empty = 0.0, 0, 0
     for n in range(5):
+        unlike = np.sum((e[n] - random[n]) ** 2)
+        if with_nothing and np.sum((e[n] - nothing[0]) ** 2) < unlike:
+            unlike, empty = np.sum((e[n] - nothing[0]) ** 2), empty + 1
         for m in range(5):
             if m != n:
-                term = np.sum((e[n] - e[m]) ** 2) - np.sum((e[n] - random[n]) ** 2) + 1
+                term = np.sum((e[n] - e[m]) ** 2) - unlike + 1
                 total, active = total + max(0, term), active + (term > 0)
     assert 0 < active < 20  # both sides of the hinge
-    got = colocalisation.hinge(Tensor(e), Tensor(random))
+    assert 0 < empty < 5 or not with_nothing  # and of the smaller distance
+    rest = (Tensor(random), Tensor(nothing) if with_nothing else None)
+    got = colocalisation.hinge(Tensor(e), *rest)
     assert got.item() == pytest.approx(total / 20, rel=1e-12)
-    assert gradcheck(lambda e: colocalisation.hinge(e, Tensor(random)), [e])
+    assert gradcheck(lambda e: colocalisation.hinge(e, *rest), [e])
     assert colocalisation.hinge(Tensor(e[:1]), Tensor(random[:1])).item() == 0
+
+
+def test_windows_that_see_nothing_cost_the_most():
+    """All alike, and still no way out: an empty crop is no farther from the empty one."""
+    rng = np.random.default_rng(0)
+    encoder = nn.Sequential(
+        conv=nn.Conv2d(1, 2, 9, rng=rng), flat=nn.Flatten(), classifier=nn.Linear(800, 10, rng=rng)
+    )
+    task = colocalisation.Colocalisation(encoder)
+    codes = {
+        name: task.code(Tensor(crops))
+        for name, crops in {
+            "nothing": np.zeros((3, 1, 28, 28), np.float32),
+            "alike": np.repeat(rng.random((1, 1, 28, 28), np.float32), 3, axis=0),
+        }.items()
+    }
+    random = Tensor(-codes["alike"].data)
+    loss = {name: colocalisation.hinge(e, random, task.nothing) for name, e in codes.items()}
+    assert loss["nothing"].item() == pytest.approx(colocalisation.MARGIN, abs=1e-5)
+    assert colocalisation.hinge(codes["nothing"], random).item() < colocalisation.MARGIN
+    assert loss["alike"].item() < loss["nothing"].item()
 
 
 def test_a_window_reads_the_frame_it_is_put_on():
@@ -318,6 +346,11 @@ def test_colocalisation_learns_where_and_leaves_its_encoder_alone():
     # At first every window is in the middle.
     middle = np.zeros((6, 2), np.float32)
     assert wrong == np.sum(colocalisation.overlap(middle, y[:, :2], 60) < 0.5)
+    # Windows that look away from what a random crop sees are alike, and cost all the same.
+    away = np.zeros_like(x)
+    away[:, :, :16, :16] = 1
+    loss_away, _ = task.answer(network, away, np.zeros_like(y))
+    assert loss_away.item() == pytest.approx(colocalisation.MARGIN, abs=1e-5)
     # The belief about the mean: windows that are all off by the same cost more.
     last.bias.data[...] = [0.3, 0.0]
     assert task.answer(network, x, y)[0].item() != loss.item()

@@ -1048,7 +1048,9 @@ for k in (1, 4, 7):
 # The coarser the code, the less a pixel matters, and the wider is the basin around the digit. An
 # encoder that has only ever seen digits in the middle of their picture has had no reason to put up
 # with a shift. So the experiment's is trained on distorted digits, *P*, which are of other places
-# and sizes.
+# and sizes. A thin digit, a 1, is hard to tell from nothing even so, and all its windows looked
+# away from it. So in the experiment a window is also to be farther from an empty one: of the two
+# distances, to the random window and to an empty one, the smaller counts.
 #
 # **3. All are wrong together.** If every window is off by the *same* distance, they are still
 # alike. The hinge loss along such a common shift, to the right and down:
