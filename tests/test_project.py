@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import stn_numpy
-from stn_numpy.experiments import distorted
+from stn_numpy.experiments import addition, colocalisation, distorted, lasagne
 from stn_numpy.experiments.results import mean_error, read_results, results_file
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -87,6 +87,27 @@ def test_the_results_of_the_readme_are_those_of_the_table():
         names = [model.upper(), transform.replace("-", "")]
         row = "|" + "".join(f" {cell} |" if cell else " |" for cell in names + columns)
         assert row in README.splitlines()
+
+
+def test_the_further_results_of_the_readme_are_those_of_the_lines():
+    def lines(name):
+        return read_results(results_file(ROOT / "book" / "results", name))
+
+    def percent(mean):
+        return "" if mean is None else f"{100 * mean.error:.1f}"
+
+    rows = []
+    for (model, transform), published in addition.PAPER.items():
+        name = f"{model.upper()} {transform.replace('-', '')}".strip()
+        ours = percent(mean_error(lines("addition"), addition.key(model, transform)))
+        rows.append(["addition, % wrong", name, published, ours])
+    for kind, published, mean, *_ in colocalisation.table(lines("colocalisation")).rows:
+        rows.append([f"co-localisation on {kind}, % found", "ST alone", published, mean])
+    published = f"{100 * lasagne.PUBLISHED:.1f}"
+    ours = percent(mean_error(lines("cluttered-lasagne"), lasagne.KEY))
+    rows.append(["Lasagne's clutter, % wrong", "ST-CNN affine", published, ours])
+    for row in rows:
+        assert "|" + "".join(f" {cell} |" if cell else " |" for cell in row) in README.splitlines()
 
 
 def test_every_file_the_readme_names_exists():
