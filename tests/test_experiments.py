@@ -277,7 +277,7 @@ def test_the_hinge_is_the_double_sum(with_nothing):
     assert colocalisation.hinge(Tensor(e[:1]), Tensor(random[:1])).item() == 0
 
 
-def test_windows_that_see_nothing_cost_the_most():
+def test_windows_that_see_nothing_cost_the_whole_margin():
     """All alike, and still no way out: an empty crop is no farther from the empty one."""
     rng = np.random.default_rng(0)
     encoder = nn.Sequential(

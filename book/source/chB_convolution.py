@@ -614,8 +614,8 @@ assert through.data.transpose(1, 2, 3, 0).flags.c_contiguous
 # 4 x 4 places, so 16 * 49 = 784 multiplications, for each image and each pair of an input and an
 # output channel. Most of the time of a training step went there. Can it be done with fewer?
 #
-# Yes, by a detour. Take a row of ten pixels that hold a wave, and let a kernel of three weights go
-# along it (behind the last pixel, the first one follows again). What comes out?
+# Yes, by a detour over complex numbers. Take a row of ten pixels that hold a wave, and let a kernel
+# of three weights go along it (behind the last pixel, the first one follows again). What comes out?
 
 # %%
 row_kernel = np.array([1, 2, -1])
@@ -635,8 +635,9 @@ plots.waves_figure(
 )
 
 # %% [markdown]
-# The same wave, whichever kernel. Height and shift together are one complex number, so to a wave
-# the whole convolution is one multiplication:
+# The same wave, whichever kernel. Height and shift together are one complex number (its absolute
+# value is the height, its angle the shift), so to a wave the whole convolution is one
+# multiplication:
 
 # %%
 for k, (wave, out) in came_out.items():
@@ -647,9 +648,9 @@ for k, (wave, out) in came_out.items():
 # %% [markdown]
 # And every image is a sum of waves: taking it apart is the Fourier transform, `np.fft.rfft2`, and
 # putting it together its inverse. So: take image and kernel apart, multiply wave by wave, put the
-# waves together. (The kernel's numbers are conjugated, which is the flip once more: without it the
-# result is the mathematicians' convolution.) Where the window would reach over the border, the
-# wave goes on at the other side; those places are left out.
+# waves together. (The kernel's numbers are conjugated: without that the kernel is flipped, and the
+# result is the mathematicians' convolution.) Where the window would reach over the border, the wave
+# goes on at the other side; those places are left out.
 
 # %%
 rng = np.random.default_rng(0)
@@ -662,8 +663,8 @@ np.testing.assert_allclose(by_waves, by_windows, atol=1e-12)
 print("waves in each direction:", multiplied.shape, "so complex products:", multiplied.size)
 
 # %% [markdown]
-# 60 products, but of complex numbers, each of which costs four real ones, or three with a trick
-# that is two hundred years old:
+# 60 products, but of complex numbers, each of which costs four real ones, or three with an old
+# trick:
 
 # %%
 a, b, c, d = 2.0, 3.0, 5.0, -4.0
@@ -695,8 +696,9 @@ print(f"of which the detour {(for_images + for_weights) / 1e6:.0f}")
 assert at_waves + for_images + for_weights < 0.6 * windows
 
 # %% [markdown]
-# `conv2d` counts in this way before it starts, and takes waves where they save a fifth or more.
-# With one input channel they do not, nor for one image, nor for small kernels:
+# `conv2d` counts in this way before it starts, at stride 1 (and counts the map of the weights three
+# times, as short products take longer). Where waves save a tenth or more, it takes them. Of these
+# four layers that is the first:
 
 # %%
 for what, images_shape, weight_shape in [
@@ -733,8 +735,9 @@ np.testing.assert_allclose(dW_waves, dW_loops, atol=1e-12)
 print("the gradients of waves and windows agree")
 
 # %% [markdown]
-# There is a price. A wave is everywhere, so a pixel that is not a number leaves no number anywhere
-# in the output, and rounding errors are as large as the largest pixel makes them.
+# There is a price. A wave is everywhere, so rounding errors are as large as the largest pixel makes
+# them, two windows that see the same give the same only up to rounding, and a pixel that is not a
+# number leaves no number in the output of its whole image.
 #
 # How much faster either way is depends on the machine, so no times stand here. Ask yours, with
 # `python -m stn_numpy bench --profile`, which takes a training step of the paper's network apart;

@@ -10,15 +10,14 @@ background looks alike too, but so do random crops of it. The encoder is a CNN t
 read digits of other places and sizes (P), and learns no more; e is what comes before its last
 layer, brought to length 1.
 
-Four things go wrong without care, and all four were seen. A window whose size is learned grows
-until nothing can be told apart, so its size is fixed. An encoder of undistorted digits changes so
-much with every pixel that empty corners are the easiest place to be alike. Where a digit is thin
-they are so even for the better encoder: every 1 was missed, its windows looking away from it. So a
-crop is to be closer to the others than to an empty crop, too: the subtrahend above is the smaller
-of the two distances. And the halves of a digit are as alike as the wholes: all windows may be off
-by one and the same distance. Nothing in the loss says which part of an object is its middle, so one
-weak belief is added: on average over the images, what they have in common is in the middle
-(CENTRE |mean of t|^2).
+Three things go wrong without care, and all three were seen. A window whose size is learned grows
+until nothing can be told apart, so its size is fixed. Empty corners are alike: to an encoder of
+undistorted digits, which changes much with every pixel, they were the easiest place to be, and to
+the better one where the digit is thin, every 1 was missed. So a crop is to be closer to the others
+than to an empty crop, too: what is subtracted above is the smaller of the two distances. And the
+halves of a digit are as alike as the wholes: all windows may be off by one and the same distance.
+Nothing in the loss says which part of an object is its middle, so one weak belief is added: on
+average over the images, what they have in common is in the middle (CENTRE |mean of t|^2).
 """
 
 import dataclasses
@@ -41,7 +40,7 @@ from stn_numpy.training import Run, Settings
 from stn_numpy.transforms import Size
 
 MARGIN = 1.0
-CENTRE = 10.0  # strong: the mean, unlike the single place, is known
+CENTRE = 10.0  # a large number for a weak belief: of the mean only, which few images can move
 TINY = 1e-6  # keeps the length of a code from being 0
 OVERLAP = 0.5  # of the box that was found with the true one; below it, the digit was missed
 ENCODER = Settings(models=("cnn",), distortion="P", epochs=4)

@@ -1,7 +1,7 @@
 """Convolution as a matrix product, in memory where the batch comes last.
 
-There are two ways to it, and `conv2d` takes the one that has less to multiply: windows, here, and
-waves, in `fourier.py`, where there are many channels and the kernel is not small.
+There are two ways to it: windows, here, and waves, in `fourier.py`. `conv2d` takes waves at stride
+1 where they have less to multiply: with many channels and images, and a kernel that is not small.
 
 A window of k x k pixels slides over the image. `im2col` writes what the window sees at each place
 into a column; the convolution is then weights times columns. Where the batch comes last in memory,
