@@ -343,7 +343,12 @@ def test_colocalisation_learns_where_and_leaves_its_encoder_alone():
     assert np.abs(last.bias.grad).max() > 0
     assert all(p.grad is None for p in encoder.parameters())
     assert all(np.array_equal(v, before[k]) for k, v in encoder.state_dict().items())
-    # At first every window is in the middle.
+    # At first the windows are at different places, so that the loss has something to compare.
+    theta = network.theta(x).data
+    assert theta.std(axis=0).min() * 30 > 1.5  # pixels
+    assert wrong == np.sum(colocalisation.overlap(theta, y[:, :2], 60) < 0.5)
+    last.weight.data[...] = 0
+    loss, wrong = task.answer(network, x, y)
     middle = np.zeros((6, 2), np.float32)
     assert wrong == np.sum(colocalisation.overlap(middle, y[:, :2], 60) < 0.5)
     # Windows that look away from what a random crop sees are alike, and cost all the same.

@@ -10,14 +10,16 @@ background looks alike too, but so do random crops of it. The encoder is a CNN t
 read digits of other places and sizes (P), and learns no more; e is what comes before its last
 layer, brought to length 1.
 
-Three things go wrong without care, and all three were seen. A window whose size is learned grows
+Four things go wrong without care, and all four were seen. A window whose size is learned grows
 until nothing can be told apart, so its size is fixed. Empty corners are alike: to an encoder of
 undistorted digits, which changes much with every pixel, they were the easiest place to be, and to
 the better one where the digit is thin, every 1 was missed. So a crop is to be closer to the others
 than to an empty crop, too: what is subtracted above is the smaller of the two distances. And the
 halves of a digit are as alike as the wholes: all windows may be off by one and the same distance.
 Nothing in the loss says which part of an object is its middle, so one weak belief is added: on
-average over the images, what they have in common is in the middle (CENTRE |mean of t|^2).
+average over the images, what they have in common is in the middle (CENTRE |mean of t|^2). Last,
+windows that begin at the middle, all of them, show the same mixture of halves and clutter: on TC no
+direction was better, and the ReLUs died on what little there was to learn. So they begin scattered.
 """
 
 import dataclasses
@@ -42,6 +44,7 @@ from stn_numpy.transforms import Size
 MARGIN = 1.0
 CENTRE = 10.0  # a large number for a weak belief: of the mean only, which few images can move
 TINY = 1e-6  # keeps the length of a code from being 0
+SCATTER = 0.3  # standard deviation of the first weights that make places of features
 OVERLAP = 0.5  # of the box that was found with the true one; below it, the digit was missed
 ENCODER = Settings(models=("cnn",), distortion="P", epochs=4)
 PAPER = {"T": "100", "TC": "75-93"}  # percent found
@@ -95,7 +98,9 @@ class Colocalisation(tasks.Digits):
         size = DISTORTIONS[distortion].size[0]
         window = Window(SIDE / size)
         localisation = models.cnn_localisation(size, self.channels, window.parameters, rng)
-        return SpatialTransformer(localisation, window, (SIDE, SIDE))
+        transformer = SpatialTransformer(localisation, window, (SIDE, SIDE))
+        scatter(localisation, rng)
+        return transformer
 
     def batches(self, images, labels, batch_size, rng, distortion, shuffle=True, workers=1):
         rng = np.random.default_rng(rng.integers(2**63))
@@ -129,6 +134,19 @@ class Colocalisation(tasks.Digits):
         """Unit codes (N, D) of crops (N, 1, 28, 28)."""
         features = self.encoder(crops)
         return features * ((features * features).sum(1, keepdims=True) + TINY) ** -0.5
+
+
+def scatter(localisation: nn.Module, rng: np.random.Generator) -> None:
+    """Let the windows of different images begin at different places, in place of the middle.
+
+    Weights of He's size keep what the images differ in as large, up to the last layer, as it is in
+    the image; random weights there (SCATTER) make places of it.
+    """
+    *before, last = [p for p in localisation.parameters() if p.ndim > 1]
+    for weight in before:
+        fan_in = weight.data[0].size
+        weight.data[:] = rng.normal(0, (2 / fan_in) ** 0.5, weight.shape)
+    last.data[:] = rng.normal(0, SCATTER, last.shape)
 
 
 def hinge(e: Tensor, random: Tensor, nothing: Tensor | None = None) -> Tensor:
