@@ -408,7 +408,7 @@ def describe(data: Dataset) -> dict[str, Any]:
     }
 
 
-def wilson(mistakes: int, of: int, z: float = 1.96) -> tuple[float, float]:
+def wilson(mistakes: float, of: int, z: float = 1.96) -> tuple[float, float]:
     """The Wilson interval, by default of 95 %, of an error rate that was seen as mistakes / of."""
     p, share = mistakes / of, z * z / of
     middle = (p + share / 2) / (1 + share)

@@ -52,7 +52,7 @@ plots.gallery_figure(
 )
 
 # %% [markdown]
-# (The last digit under P shows why no network will get down to nothing.)
+# (The fifth digit under E is an 8; who would not say 9? So no network gets down to nothing.)
 #
 # Eight networks are its rows. *FCN* has two hidden layers in which all is connected with all, *CNN*
 # two convolutions. *ST-FCN* and *ST-CNN* are the same behind a spatial transformer, and that comes
@@ -63,7 +63,8 @@ plots.gallery_figure(
 
 # %%
 def name_of(model, transform):
-    return model.upper() if transform == "-" else f"{model.upper()} {transform}"
+    model = model.upper().replace("2X", "2x")
+    return model if transform == "-" else f"{model} {transform}"
 
 
 counts = {}
@@ -121,7 +122,9 @@ for kind, epochs in distorted.EPOCHS.items():
 # transformer reads 28 x 28 pixels at once, as 21 x 21 would be too few for two convolutions with
 # their poolings. All else (layers, kernels, the three kinds of transformer, the distortions) is as
 # the paper has it; where it says nothing, we chose, and the docstrings in `stn_numpy/models.py` and
-# `stn_numpy/data/distortions.py` say what.
+# `stn_numpy/data/distortions.py` say what. One such choice to keep in mind: the paper's words for P
+# allow two readings, and ours is the easier one. Under P compare our rows with each other, and not
+# with the paper's.
 #
 # ## The lines
 #
@@ -152,6 +155,9 @@ for experiment in EXPERIMENTS:
         f"{experiment.name:18} {len(of_one):2} of {len(experiment.cells)} trainings are finished"
         + (f"; they took {hours:.1f} hours" if of_one else "")
     )
+further = [line for line in lines["distorted-mnist"] if line.seed > 0]
+planned = [cell for cell in distorted.DISTORTED.cells if cell.settings.seed > 0]
+print(f"of the second and third seeds, {len(further)} of {len(planned)}")
 if not any(lines.values()):
     print("\nNo results yet: below, our half of every table is empty.")
 
@@ -198,7 +204,8 @@ print("lines that were checked:", sum(map(len, lines.values())))
 # ## The table
 #
 # Percent of the 10,000 test digits that were named wrong. Behind each of ours, in brackets, is its
-# 95 % interval. Of several seeds it is the mean.
+# 95 % interval. Of several seeds it is the mean, with the interval of one test: all seeds meet the
+# same test digits, so three of them are no test of 30,000.
 
 # %%
 distorted.table(COLUMNS, table)
@@ -286,16 +293,17 @@ print("the package's intervals are the two roots")
 
 # %% [markdown]
 # With it we can ask of each cell of the table whether the paper's number is one that our test would
-# allow:
+# allow. The paper rounds to tenths, so its 0.7 may be anything from 0.65 to 0.75:
 
 # %%
+HALF = 0.05
 places = {"within our interval": [], "above it, so ours is lower": [], "below it": []}
 within, above, below = places.values()
 for row, of_row in distorted.PAPER.items():
     for kind, percent in of_row.items():
         if mean := measured(row, kind):
-            where = above if percent > 100 * mean.high else below
-            where = within if 100 * mean.low <= percent <= 100 * mean.high else where
+            low, high = 100 * mean.low, 100 * mean.high
+            where = above if percent - HALF > high else below if percent + HALF < low else within
             where.append(f"{name_of(*row)} on {kind}, {percent} and {100 * mean.error:.2f} %")
 for place, cells in places.items():
     print(f"cells where the paper's number is {place}: {len(cells)}")
@@ -451,9 +459,17 @@ assert between(85, n)[1] > between(115, n)[0] and apart(115, n, 85, n) > Z
 
 # %% [markdown]
 # They overlap, and yet they differ: it is rare that *both* networks were unlucky to the far ends of
-# their intervals, in opposite directions. The other way around it holds: intervals that do not
-# overlap belong to different rates.
-#
+# their intervals, in opposite directions. The other way around it holds: where two
+# intervals do not overlap, the second tool says the same.
+
+# %%
+counts = np.unique(np.geomspace(1, 5_000, 60).astype(int))
+ends = np.array([between(count, n) for count in counts])
+lie_apart = np.argwhere(ends[:, 1][:, None] < ends[:, 0])
+assert all(apart(counts[j], n, counts[i], n) > Z for i, j in lie_apart)
+print(f"{len(lie_apart)} pairs of intervals lie apart: z > {Z} for all of them")
+
+# %% [markdown]
 # One thing we leave out, and it makes us careful rather than bold. All networks of a column were
 # tested on the very same distorted digits, and a digit that is hard for one is often hard for the
 # other. Whoever keeps all answers, not only their count, could compare them digit by digit, and see
@@ -461,7 +477,9 @@ assert between(85, n)[1] > between(115, n)[0] and apart(115, n, 85, n) > Z
 #
 # ## Is the order the paper's?
 #
-# Four comparisons in every column. Of the three transformers the best one counts.
+# Four comparisons in every column. Of the three transformers the best one counts; but the best of
+# three is a little lucky, as we just said. Three chances to pass 2.39 are as good as one to pass
+# 1.96, so 2.39 is what we ask for.
 
 
 # %%
@@ -470,13 +488,13 @@ def rows_of(model, kind):
 
 
 def best(model, kind):
-    """(mistakes, answers) of the best row of a model, all seeds together; None if none is there."""
-    tried = []
-    for row in rows_of(model, kind):
-        of_cell = [line for line in table if line.cell == distorted.key(*row, kind)]
-        if of_cell:
-            tried.append([sum(getattr(x, f) for x in of_cell) for f in ("mistakes", "test_images")])
-    return min(tried, key=lambda one: one[0] / one[1], default=None)
+    """(mistakes, answers) of the best row of a model, in one test; None if none is there."""
+    found = [mean for row in rows_of(model, kind) if (mean := measured(row, kind))]
+    least = min((mean.error for mean in found), default=None)
+    return None if least is None else (n * least, n)
+
+
+Z_OF_THREE = 2.39
 
 
 def verdict(better, worse, kind):
@@ -484,33 +502,67 @@ def verdict(better, worse, kind):
     if good is None or bad is None:
         return "not run yet"
     z = apart(*bad, *good)
-    return "as the paper" if z > Z else "reversed" if z < -Z else "too close"
+    return "as the paper" if z > Z_OF_THREE else "reversed" if z < -Z_OF_THREE else "too close"
 
 
 PAIRS = (("cnn", "fcn"), ("st-fcn", "fcn"), ("st-cnn", "cnn"), ("st-cnn", "st-fcn"))
+for better, worse in PAIRS:
+    for kind in COLUMNS:
+        good, bad = [
+            min(distorted.PAPER[r][kind] for r in rows_of(m, kind)) for m in (better, worse)
+        ]
+        assert good < bad, f"{kind}: {better} below {worse} in the paper"
 for kind in COLUMNS:
     needed = [row for model in ("fcn", "cnn", "st-fcn", "st-cnn") for row in rows_of(model, kind)]
     there = sum(measured(row, kind) is not None for row in needed)
     print(f"{kind:4} {there} of {len(needed)} networks are finished")
-    if there == len(needed):
-        for better, worse in PAIRS:
-            good, bad = best(better, kind), best(worse, kind)
-            assert good[0] / good[1] < bad[0] / bad[1], f"{kind}: {better} is not below {worse}"
-            published = [
-                min(distorted.PAPER[r][kind] for r in rows_of(m, kind)) for m in (better, worse)
-            ]
-            assert published[0] < published[1]
+verdicts = {pair: [verdict(*pair, kind) for kind in COLUMNS] for pair in PAIRS}
 
 # %%
 plots.verdicts_figure(
     [f"{better.upper()} below {worse.upper()}" for better, worse in PAIRS],
     COLUMNS,
-    [[verdict(*pair, kind) for kind in COLUMNS] for pair in PAIRS],
+    list(verdicts.values()),
     ("not run yet", "as the paper", "too close", "reversed"),
     title="Is the order that of the paper?",
     alt="A table of four comparisons of networks and five distortions. Each field says whether our "
     "order is that of the paper, too close to tell, reversed, or not run yet.",
 )
+
+# %% [markdown]
+# ### Does the table come out again?
+#
+# That was the question. First the order:
+
+# %%
+said = [answer for row in verdicts.values() for answer in row]
+for answer in ("as the paper", "too close", "reversed", "not run yet"):
+    print(f"{answer:13} {said.count(answer):2} of {len(said)} comparisons")
+for (better, worse), row in verdicts.items():
+    for kind, answer in zip(COLUMNS, row):
+        if answer == "too close":
+            print(f"    too close: {better.upper()} below {worse.upper()} on {kind}")
+assert "reversed" not in said
+assert said.count("as the paper") > len(said) / 2 or not table
+
+# %% [markdown]
+# No comparison is reversed. That a convolution helps, that a transformer helps, and that the two
+# together are best: this result holds.
+#
+# The *levels* do not come out everywhere. Where the digit may be anywhere, on RTS and TC, networks
+# without a convolution make more mistakes than the paper's:
+
+# %%
+for kind in ("RTS", "TC"):
+    for row in distorted.PAPER:
+        if kind in distorted.PAPER[row] and (mean := measured(row, kind)):
+            times = 100 * mean.error / distorted.PAPER[row][kind]
+            print(f"{kind:4} {name_of(*row):18} {times:.1f} times the paper's error")
+            assert row[0] != "fcn" or times > 1.5
+
+# %% [markdown]
+# An FCN has to learn each place of a digit by itself, and it saw about a thirtieth of the paper's
+# images. That may be the reason; we have not tested it.
 
 # %% [markdown]
 # ## What "canonical pose" means
@@ -640,7 +692,8 @@ plots.curves_figure(
 # would do, as the classifier learns along with the transformer. Where nothing pulls towards upright
 # the nearest common pose wins: the mean of what came, seen from the identity at which training
 # starts. The paper's digits come out upright because they were turned by as much to the left as to
-# the right.
+# the right. Nor need it be one pose for all: an 8 that lies on its side is still an 8, as we shall
+# see.
 #
 # What becomes of digits that are upright, but for up to 60 degrees?
 
@@ -694,7 +747,8 @@ def before_and_after():
         grids,
         title="Before and after",
         alt="For each distortion two rows of eight digits: as they came, with the grid on which "
-        "they are read, and as they were read, in nearly one pose and size.",
+        "they are read, and as they were read. Under TC all come out upright and of one size; "
+        "under R some 8s and a 0 come out on their side.",
     )
 
 

@@ -434,20 +434,22 @@ plots.pictures_figure(
     title="Rings, made three times smaller",
     limits=(0, 1),
     alt="Left, rings around the upper left corner that get finer outwards. In the middle, false "
-    "rings around other points. Right, the fine rings have become grey.",
+    "rings around other points. Right, the false rings have become faint.",
 )
 
 # %% [markdown]
-# Average pooling first mends it: each pixel of the small picture then speaks for all nine that it
-# stands for. It needs a factor that is known beforehand, and $\theta$ may enlarge or shrink as it
-# likes. The other way works for every $\theta$: read more points than are wanted, and average
-# behind the transformer. The paper does so where its images are large: on RTS and TC average
-# pooling by 2 follows the transformer. The third exercise is about it.
+# Average pooling first softens it: each pixel of the small picture then speaks for all nine that
+# it stands for, and what is left of the false rings is faint. It needs a factor that is known
+# beforehand, and $\theta$ may enlarge or shrink as it likes. The other way turns with $\theta$:
+# read more points than are wanted, and average behind the transformer. The paper does so where its
+# images are large: on RTS and TC average pooling by 2 follows the transformer. It helps as long as
+# the points that are read lie no further apart than about a pixel. The third exercise is about it.
 #
 # ## The museum
 #
-# Most of the exhibits come from published programs. First an early sampler for TensorFlow, from
-# which many others descend. Only its forward pass is written; the gradient is left to the tape. In
+# Most of the exhibits come from published programs. First an early sampler for TensorFlow (in
+# `spatial_transformer.py` of github.com/daviddao/spatial-transformer-tensorflow), from which many
+# others descend. Only its forward pass is written; the gradient is left to the tape. In
 # outline it is this (`rule` is what it multiplies $g + 1$ by):
 
 
@@ -510,7 +512,8 @@ plots.numbers_figure(
 # $x = 2$, *on* a pixel. Its neighbours are 2 and 3, and 3 is clipped to 2: the weights are $2 - 2$
 # and $2 - 2$. Not one pixel outside was asked for, and yet the border is lost.
 #
-# **Exhibit 3, `(W - 2) / 2`** was published as the remedy. Nothing is black any more, as no point
+# **Exhibit 3, `(W - 2) / 2`** is in a descendant (`stn/transformer.py` of
+# github.com/kevinzakka/spatial-transformer-network). Nothing is black any more, as no point
 # comes near the border: the image is enlarged instead, and its last column is never seen. On 28
 # pixels the identity ends at 26:
 
@@ -864,8 +867,8 @@ def to_border(x, size):
 check("14.2", to_border)
 
 # %% [markdown]
-# **Exercise 14.3.** A prefilter for every $\theta$: read `k` times as many points along each axis,
-# and average every `k` x `k` of them. With `k = 1` it is the plain transformer.
+# **Exercise 14.3.** A filter that turns with $\theta$: read `k` times as many points along each
+# axis, and average every `k` x `k` of them. With `k = 1` it is the plain transformer.
 
 
 # %%

@@ -340,7 +340,7 @@ net = models.build("st-cnn", parameters=65_000, rng=np.random.default_rng(0))
 parts = {
     "localisation net": sum(multiplications(enumerate(net.transformer.localisation), 28).values()),
     "grid, 4 a point": 4 * 28 * 28,
-    "sampler, 3 + 6 a point": 9 * 28 * 28,  # three interpolations; from G to pixels, and fractions
+    "sampler, 3 + 2 a point": 5 * 28 * 28,  # three interpolations; from G to pixels
     "classifier": sum(
         multiplications([(n, m) for n, m in vars(net).items() if n != "transformer"], 28).values()
     ),
@@ -353,7 +353,7 @@ print(f"parameters of the localisation net: {of_net:,} of {net.num_parameters():
 # %% [markdown]
 # In multiplications a transformer is cheap. Two other things are not. A computer reads memory in
 # rows, and the sampler reads it all over the place, so it takes more time than its multiplications
-# say. And every parameter of the localisation net is one that the classifier does not have; a fair
+# say (`python -m stn_numpy bench --profile` shows how much). And every parameter of the localisation net is one that the classifier does not have; a fair
 # comparison counts them (chapter 12).
 #
 # ## 8. It does not replace augmentation
@@ -561,7 +561,7 @@ ERRATA = [
     ),
     (
         "(1) normalised, (3) in pixels",
-        "a factor of size / 2",
+        "a factor of size / 2 or (size - 1) / 2",
         8,
         "pixels_per_unit",
         "test_eq06_and_eq07_agree_with_grid_sample_and_with_differences",

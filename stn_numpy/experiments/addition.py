@@ -44,7 +44,9 @@ def table(results: list[Result]) -> Table:
     rows = []
     for (model, transform), published in PAPER.items():
         ours = mean_error(results, key(model, transform))
-        rows.append([model.upper(), transform, published, "" if ours is None else ours])
+        rows.append(
+            [model.upper().replace("2X", "2x"), transform, published, "" if ours is None else ours]
+        )
     return Table(["network", "transform", "paper", "ours"], rows)
 
 

@@ -94,14 +94,14 @@ class Mean:
 
 
 def mean_error(results: Iterable[Result], cell: str) -> Mean | None:
-    """The seeds of a cell as one; None if there are none.
+    """The mean of a cell's seeds; None if there are none.
 
-    The interval is that of all answers together: it says how far the test images might have it
-    wrong, and, from three seeds on, a little of what the seeds do.
+    All seeds meet the same test images, so the interval is that of one test: it says how far these
+    images might have the mean wrong, and nothing of what further seeds would do.
     """
     of_cell = [result for result in results if result.cell == cell]
     if not of_cell:
         return None
-    mistakes = sum(result.mistakes for result in of_cell)
-    answers = sum(result.test_images for result in of_cell)
+    answers = of_cell[0].test_images
+    mistakes = sum(result.mistakes for result in of_cell) / len(of_cell)
     return Mean(mistakes / answers, *wilson(mistakes, answers), len(of_cell))
