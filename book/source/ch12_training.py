@@ -227,9 +227,9 @@ end = [settings.epochs]
 plots.curves_figure(
     {name: (moments, thetas[:, 0, i, j]) for name, (i, j) in entries.items()},
     points={
-        "upright: theta_11, theta_22": (end, [np.cos(angle)]),
-        "upright: theta_12": (end, [-np.sin(angle)]),
-        "upright: theta_21": (end, [np.sin(angle)]),
+        "upright: theta_11 and theta_22": (end, [np.cos(angle)]),
+        "theta_12": (end, [-np.sin(angle)]),
+        "theta_21": (end, [np.sin(angle)]),
     },
     beside=True,
     title="What the net says of the first digit",
@@ -306,28 +306,30 @@ with no_grad():
     grids = models.reader(st_cnn.model).grid(turn(tested, angles)).data
 upper_side = grids[:, 0, -1] - grids[:, 0, 0]  # (500, 2): along x, along y
 frame_angles = np.rad2deg(np.arctan2(upper_side[:, 1], upper_side[:, 0])).round(1)
-slope, start = np.polyfit(angles, -frame_angles, 1)
-print(f"of every turn, the frame follows {percent(slope)}")
-assert 0.25 < slope < 1.25
+small = np.abs(angles) < 45
+slope, start = np.polyfit(angles[small], -frame_angles[small], 1)
+beyond = np.median(-frame_angles[~small] * np.sign(angles[~small]))
+print(f"of a turn of up to 45 degrees the frame follows {percent(slope)};")
+print(f"of a larger one it makes {beyond:.0f} degrees, the median of such digits")
+assert 0.25 < slope < 1.4 and beyond < 60
 plots.curves_figure(
     {
         "upright": ([-90, 90], [-90, 90]),
-        "fitted": ([-90, 90], np.round(start + slope * np.array([-90, 90]), 1)),
+        "fitted up to 45": ([-45, 45], np.round(start + slope * np.array([-45, 45]), 1)),
     },
     points={"test digits": (angles.round(1)[:250], -frame_angles[:250])},
     title="The digit's turn, and the turn of the frame",
     xlabel="the digit is turned to the left by (degrees)",
     ylabel="so is the frame (degrees)",
-    alt="A cloud of points along a line that rises, less steeply than the line on which the frame "
-    "would turn as far as the digit.",
+    alt="A cloud of points. In its middle it rises nearly as steeply as the line on which the "
+    "frame would turn as far as the digit; towards both ends it is level.",
 )
 
 # %% [markdown]
-# It follows, but not all the way, and a few digits that lie on their side it turns over instead. It
-# need not do better: nobody asked for "upright".
-# The classifier gets along with digits that lean a little, and from there on nothing pulls any
-# more. [Chapter 13](13_results.ipynb) looks at what this *canonical pose* is, and chapter 16 shows
-# that it could as well be another.
+# Small turns it follows, of large ones it takes only a part away, and a few digits that lie on
+# their side it turns the wrong way, further down. It need not do better: nobody asked for
+# "upright", and the classifier has learned to read what comes out. [Chapter 13](13_results.ipynb)
+# looks at what this *canonical pose* is, and chapter 16 shows that it could as well be another.
 #
 # ## The mean picture of each class
 #
@@ -439,14 +441,16 @@ plots.intervals_figure(
 # ### Myth: "a transformer always pays"
 #
 # It has to learn first where to look, from nothing but the class, and that takes digits and time.
-# In the stored run the ST-CNN is behind at first:
+# In the stored run the ST-CNN is behind at first (in brackets, the intervals):
 
 # %%
-early = max(1, settings.epochs // 5)
+early = max(1, settings.epochs // 10)
 errors = [trainer.epochs[early - 1]["test_error"] for trainer in (st_cnn, cnn)]
 print(f"after {early} of {settings.epochs} epochs:")
-for name, error in zip(("ST-CNN", "CNN"), errors):
-    print(f"{name:7} {percent(error)} wrong")
+ends = [wilson(round(error * count), count) for error in errors]
+for name, error, (low, high) in zip(("ST-CNN", "CNN"), errors, ends):
+    print(f"{name:7} {percent(error)} wrong ({percent(low)} to {percent(high)})")
+assert not QUICK or ends[0][0] > ends[1][1], "the intervals lie apart"
 
 # %% [markdown]
 # ## How fast may the localisation net learn?

@@ -353,8 +353,9 @@ print(f"parameters of the localisation net: {of_net:,} of {net.num_parameters():
 # %% [markdown]
 # In multiplications a transformer is cheap. Two other things are not. A computer reads memory in
 # rows, and the sampler reads it all over the place, so it takes more time than its multiplications
-# say (`python -m stn_numpy bench --profile` shows how much). And every parameter of the localisation net is one that the classifier does not have; a fair
-# comparison counts them (chapter 12).
+# say (`python -m stn_numpy bench --profile` shows how much). And every parameter of the
+# localisation net is one that the classifier does not have; a fair comparison counts them (chapter
+# 12).
 #
 # ## 8. It does not replace augmentation
 #

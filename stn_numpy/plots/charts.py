@@ -23,6 +23,7 @@ def curves_figure(
 ) -> "Figure":
     """Curves (x, y) by their names, and points (x, y) by theirs.
 
+    points: those with the name of a curve belong to it, and have its color.
     jump: where y changes by more from one x to the next, the curve is broken, not drawn upright.
     beside: the legend stands beside the curves, not among them.
     """
@@ -32,8 +33,11 @@ def curves_figure(
         x, y = np.asarray(x, float), np.asarray(y, float)
         jumps = np.abs(np.diff(y, prepend=y[:1])) > jump
         axes.plot(x, np.where(jumps, np.nan, y), linestyle=line, color=color, label=name)
+    of_curve = {name: color for name, (color, _) in zip(curves, LINES)}
     for (name, (x, y)), (color, marker) in zip((points or {}).items(), MARKERS):
-        axes.plot(x, y, marker, color=color, markersize=7, markeredgecolor="white", label=name)
+        label = "_" if name in of_curve else name  # a name with _ stays out of the legend
+        color = of_curve.get(name, color)
+        axes.plot(x, y, marker, color=color, markersize=7, markeredgecolor="white", label=label)
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     axes.grid(alpha=0.3)
     place = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if beside else {}

@@ -66,9 +66,10 @@ def gallery_figure(
             axes.imshow(image, cmap="gray", vmin=0, vmax=1)
             axes.set(xticks=[], yticks=[])
             if name in (grids or {}):
-                draw_grid(axes, grids[name][i], (H, W), step=7)
+                draw_grid(axes, grids[name][i], (H, W), step=max(1, grids[name].shape[1] // 4))
                 # Room for grids that reach over the edge of the image.
-                axes.set(xlim=(-0.25 * W, 1.25 * W), ylim=(1.25 * H, -0.25 * H))
+                room = min(0.75, max(0.25, (np.abs(grids[name]).max() - 1) / 2 + 0.03))
+                axes.set(xlim=(-room * W, (1 + room) * W), ylim=((1 + room) * H, -room * H))
                 axes.set_facecolor("#333333")
         line[0].set_ylabel(name, rotation=0, ha="right", va="center")
     for axes, text in zip(panels[0], columns):
