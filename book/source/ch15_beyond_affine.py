@@ -279,7 +279,8 @@ plots.pictures_figure(
 )
 
 # %% [markdown]
-# The last picture is wrong: no camera sees the floor a second time, head over heels, above the
+# The black at the top of the third picture is no horizon; there the floor's picture ends. But the
+# last picture is wrong: no camera sees the floor a second time, head over heels, above the
 # horizon. Those points have $w < 0$; they lie behind the camera. The formula does not know that.
 #
 # What does the package do *on* the horizon? The point is infinite, the sampler counts it as
@@ -439,8 +440,12 @@ figure = plots.new_figure(
 )
 axes = figure.subplots()
 plots.draw_heat(axes, system(knots), "The system for 4 x 4 control points", numbers=False)
-axes.set(xlabel="w_1 ... w_16, c, a_x, a_y", ylabel="16 nails, 3 sums")
-axes.set(xticks=[0, 4, 8, 12, 16], yticks=[0, 4, 8, 12, 16])
+axes.set(xlabel="unknowns", ylabel="equations (hatched: negative)")
+axes.set_xticks([0, 5, 10, 15, 16, 17, 18], ["w_1", "w_6", "w_11", "w_16", "c", "a_x", "a_y"])
+axes.set_yticks([0, 5, 10, 15, 17], ["nail 1", "nail 6", "nail 11", "nail 16", "sums"])
+axes.tick_params(axis="x", labelrotation=90)
+axes.axhline(15.5, color="black")
+axes.axvline(15.5, color="black")
 figure  # noqa: B018
 
 # %% [markdown]
@@ -1087,7 +1092,6 @@ plots.curves_figure(
     {
         "to the right": (shifts, along_x.round(3)),
         "down": (shifts, along_y.round(3)),
-        "down, with the belief": (shifts, held.round(3)),
     },
     points={"no shift": ([0], [along_x[11].round(3)])},
     beside=True,
@@ -1095,8 +1099,7 @@ plots.curves_figure(
     xlabel="shift (pixels)",
     ylabel="hinge loss",
     alt="Two curves that are flat and low for a dozen pixels to both sides of 0, with their lowest "
-    "points away from 0. Where the digits leave the windows they rise. The third, with the belief, "
-    "is a parabola with its lowest point next to 0.",
+    "points away from 0. Where the digits leave the windows they rise.",
 )
 
 # %% [markdown]
