@@ -69,7 +69,10 @@ def test_the_influence_is_that_of_the_packages_spline():
     B = F.tps_grid(pulls, (16, 1, H, W)).data[..., 0].reshape(16, H * W).T
     p = F.affine_grid(np.eye(2, 3)[None], (1, 1, H, W)).data.reshape(-1, 2)
     knots = F.affine_grid(np.eye(2, 3)[None], (1, 1, 4, 4), align_corners=True).data.reshape(-1, 2)
-    assert np.allclose(ch15.influence(p, knots), B, rtol=0, atol=1e-12)
+    assert np.allclose(ch15.influence(p, knots, 0), B, rtol=0, atol=1e-12)
+    # Nails that give without end leave the plane that fits best.
+    soft = ch15.influence(p, knots, 1e9)
+    assert np.allclose(soft, ch15.plane_alone(p, knots, 0), rtol=0, atol=1e-6)
 
 
 def test_two_homographies_in_series_lead_to_the_same_points(rng):

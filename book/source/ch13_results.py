@@ -817,22 +817,23 @@ def interval(mistakes, of, z):
 check("13.1", interval)
 
 # %% [markdown]
-# **Exercise 13.2.** Two networks were tested, perhaps on different numbers of images. Do their
-# error rates differ by more than chance explains, at $z = 1.96$? Either may be the better one.
+# **Exercise 13.2.** How many digits does a test need? One network errs at the rate $p$, another
+# at $q$. Each is tested on $n$ images, and say that just these rates are seen. Return the smallest
+# whole $n$ at which they differ by more than chance explains, at this $z$. Either may be the better
+# one. (Solve the second tool for $n$.)
 
 
 # %%
-def differ(mistakes_1, n_1, mistakes_2, n_2):
-    """True or False."""
+def images_needed(p, q, z):
+    """A whole number."""
     ### BEGIN SOLUTION
-    p = (mistakes_1 + mistakes_2) / (n_1 + n_2)
-    deviation = np.sqrt(p * (1 - p) * (1 / n_1 + 1 / n_2))
-    return bool(abs(mistakes_1 / n_1 - mistakes_2 / n_2) > 1.96 * deviation)
+    both = (p + q) / 2
+    return int(np.ceil(2 * both * (1 - both) * (z / (p - q)) ** 2))
     ### END SOLUTION
 
 
 # %%
-check("13.2", differ)
+check("13.2", images_needed)
 
 # %% [markdown]
 # **Exercise 13.3.** Read the canonical pose off a transformer. Digit $i$ came turned to the left by

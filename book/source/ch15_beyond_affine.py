@@ -1255,20 +1255,23 @@ def grad_projective_grid(dG, theta, size):
 check("15.2", grad_projective_grid)
 
 # %% [markdown]
-# **Exercise 15.3.** The matrix $B$ of a thin plate spline whose control points may be *anywhere*:
-# for points `p`, how much does each of them follow each control point? So $f(p) = B z$, where $z$
-# are the values at the control points. (You may use `system` and `phi` of this chapter. $\varphi(r)
-# = r^2 \log r$.)
+# **Exercise 15.3.** Nails that give. Where measured points are not to be trusted entirely, let
+# the sheet pass *near* them: add `give` to each of the first $P$ numbers on the diagonal of the
+# system, and leave the three sums as they are. For points `p`, how much does each of them follow
+# each control point then? So $f(p) = B z$, where $z$ are the values at the control points, which
+# may be anywhere. (You may use `system` and `phi` of this chapter. $\varphi(r) = r^2 \log r$.)
 
 
 # %%
-def influence(p, knots):
-    """p (n, 2), knots (P, 2) -> B (n, P)."""
+def influence(p, knots, give):
+    """p (n, 2), knots (P, 2), a number -> B (n, P)."""
     ### BEGIN SOLUTION
     count = len(knots)
+    matrix = system(knots)
+    matrix[:count, :count] += give * np.eye(count)
     distances = np.linalg.norm(p[:, None] - knots, axis=2)
     basis = np.column_stack([phi(distances), np.ones(len(p)), p])  # (n, P + 3)
-    return basis @ np.linalg.inv(system(knots))[:, :count]  # the last three heights are 0
+    return basis @ np.linalg.inv(matrix)[:, :count]  # the last three heights are 0
     ### END SOLUTION
 
 

@@ -459,7 +459,7 @@ points_figure(eight, grids, centres)
 # **Look again.** An *inverse compositional* transformer looks several times, and composes the
 # thetas, not the images ([`arXiv:1612.03897`](https://arxiv.org/abs/1612.03897)). That matters:
 # each reading blurs. Below, eight turns of 45 degrees, one after the other, and as one $\theta$.
-# The first exercise composes.
+# The first exercise finds the missing step.
 
 # %%
 one_after_the_other, theta = eight, np.eye(3)
@@ -770,23 +770,25 @@ for mode in ("bilinear", "bicubic"):
 # %% [markdown]
 # ## Exercises
 #
-# **Exercise 16.1.** Compose. An image is read by the theta `first`; the result is read by `second`.
-# Return the one theta (2, 3) that does both at once, so that only one reading blurs. All are in
-# normalised coordinates, and all images have the same size. (Where is a point of the *last* output
-# read, step by step?)
+# **Exercise 16.1.** What is missing? An image was read by the theta `first`, and that turned out
+# to be not quite right: it should have been read by `total`. The network has only the result. By
+# which theta must it read that, so that both readings together are `total`? All are in normalised
+# coordinates, and all images have the same size. (Where is a point of the *last* output read, step
+# by step?)
 
 
 # %%
-def composed(first, second):
-    """One theta (2, 3) for two readings."""
+def second_of(first, total):
+    """One theta (2, 3), to be read by after `first`."""
     ### BEGIN SOLUTION
-    linear, shift = first[:, :2], first[:, 2]
-    return np.column_stack([linear @ second[:, :2], linear @ second[:, 2] + shift])
+    linear = np.linalg.solve(first[:, :2], total[:, :2])
+    shift = np.linalg.solve(first[:, :2], total[:, 2] - first[:, 2])
+    return np.column_stack([linear, shift])
     ### END SOLUTION
 
 
 # %%
-check("16.1", composed)
+check("16.1", second_of)
 
 # %% [markdown]
 # **Exercise 16.2.** Parity. Read a row of pixels at the points `x`, in pixels, as PyTorch's mode

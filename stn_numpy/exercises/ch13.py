@@ -88,95 +88,50 @@ def judge_of_interval(answer):
     return answers.function(both, ends, cases, INTERVAL)
 
 
-def apart(a, n, b, m, deviation=lambda p, n, m: math.sqrt(p * (1 - p) * (1 / n + 1 / m))):
-    """By how many deviations the first of two rates is above the second."""
-    return (a / n - b / m) / deviation((a + b) / (n + m), n, m)
+def images_needed(p, q, z, factor=2.0, variance=None, rounded=math.ceil):
+    """The least n at which two rates, seen on n images each, lie apart by more than z."""
+    m = (p + q) / 2
+    variance = m * (1 - m) if variance is None else variance
+    return rounded(factor * variance * (z / (p - q)) ** 2)
 
 
-def differ(a, n, b, m):
-    return abs(apart(a, n, b, m)) > 1.96
-
-
-def disjoint(a, n, b, m):
-    (low_1, high_1), (low_2, high_2) = wilson(a, n), wilson(b, m)
-    return high_1 < low_2 or high_2 < low_1
-
-
-def outside(a, n, b, m):
-    low, high = wilson(b, m)
-    return not low <= a / n <= high
-
-
-# Pairs of (mistakes, images), none so close to the border that another good formula for the
-# deviation would decide otherwise.
-TESTS = (
-    ((70, 10_000), (120, 10_000)),
-    ((120, 10_000), (70, 10_000)),
-    ((85, 10_000), (115, 10_000)),  # the intervals overlap
-    ((118, 10_000), (86, 10_000)),
-    ((80, 10_000), (70, 10_000)),
-    ((70, 10_000), (92, 10_000)),  # one rate is outside of the other's interval
-    ((92, 10_000), (70, 10_000)),
-    ((100, 10_000), (125, 10_000)),  # 1.645 < z < 1.96
-    ((8, 500), (15, 500)),  # different rates, few images
-    ((5, 500), (70, 10_000)),  # images 500 and 10,000
-    ((70, 10_000), (8, 500)),
-    ((3, 500), (210, 10_000)),
-    ((60, 500), (60, 10_000)),  # as many mistakes
-    ((10, 500), (200, 10_000)),
-    ((26, 500), (300, 10_000)),
-)
-
-DIFFER = {
-    "It asks whether the intervals overlap; they may, and the rates still differ.": disjoint,
-    "It takes the second rate for known, without an interval of its own.": outside,
-    "It is right where the first rate is the larger one; ask for either direction.": (
-        lambda a, n, b, m: apart(a, n, b, m) > 1.96
+NEEDED = {
+    "That is the number for one rate; the deviation of a difference is larger.": (
+        lambda p, q, z: images_needed(p, q, z, factor=1.0)
     ),
-    "It is right where the second rate is the larger one; ask for either direction.": (
-        lambda a, n, b, m: apart(a, n, b, m) < -1.96
+    "Twice too many: those are both tests together, or intervals that lie apart.": (
+        lambda p, q, z: images_needed(p, q, z, factor=4.0)
     ),
-    "It is exchanged: it is true where they can not be told apart.": (
-        lambda a, n, b, m: not differ(a, n, b, m)
+    "It is not a whole number; round up, as the one below is not enough.": (
+        lambda p, q, z: images_needed(p, q, z, rounded=float)
     ),
-    "The limit is not 1.96 but smaller, as if only one direction were asked.": (
-        lambda a, n, b, m: abs(apart(a, n, b, m)) > 1.645
+    "It is rounded down, and so a little too small.": (
+        lambda p, q, z: images_needed(p, q, z, rounded=math.floor)
     ),
-    "The numbers of images may differ; it uses one of them for both.": (
-        lambda a, n, b, m: abs(a / n - b / n) > 1.96 * math.sqrt((a + b) / n**2)
+    "The square root of n is not n; square both sides.": (
+        lambda p, q, z: math.ceil(math.sqrt(images_needed(p, q, z, rounded=float)))
     ),
-    "The deviation of one rate is not that of the difference of two.": (
-        lambda a, n, b, m: abs(apart(a, n, b, m, lambda p, n, m: math.sqrt(p * (1 - p) / n))) > 1.96
+    "It takes the first rate for both; the best guess is their mean.": (
+        lambda p, q, z: images_needed(p, q, z, variance=p * (1 - p))
     ),
-    "The deviation is that of one answer; it gets smaller with the number of images.": (
-        lambda a, n, b, m: abs(apart(a, n, b, m, lambda p, n, m: math.sqrt(p * (1 - p)))) > 1.96
+    "It takes the second rate for both; the best guess is their mean.": (
+        lambda p, q, z: images_needed(p, q, z, variance=q * (1 - q))
     ),
-    "Two rates that were seen always differ a little; ask whether chance explains it.": (
-        lambda a, n, b, m: a / n != b / m
-    ),
+    "It is always for z = 1.96; use z.": lambda p, q, z: images_needed(p, q, 1.96),
 }
 
 
 @exercise(
     "13.2",
-    DIFFER,
+    NEEDED,
     {
-        "some of them wrongly": lambda a, n, b, m: a % 2 == 0,
-        "want True or False": lambda a, n, b, m: apart(a, n, b, m),
+        "which is not right": lambda p, q, z: images_needed(p, q, z) + 10,
+        "want one number": lambda p, q, z: (1, 2),
     },
 )
-def judge_of_differ(answer):
-    pairs = [(*one, *other) for one, other in TESTS]
-    found = [answer(*pair) for pair in pairs]
-    for value in found:
-        if not isinstance(value, (bool, np.bool_)):
-            return f"It returns {type(value).__name__}; want True or False."
-    if found == [differ(*pair) for pair in pairs]:
-        return None
-    for words, mistaken in DIFFER.items():
-        if found == [mistaken(*pair) for pair in pairs]:
-            return words
-    return f"Of {len(pairs)} pairs of networks it judges some of them wrongly."
+def judge_of_images_needed(answer):
+    cases = [(0.012, 0.007, 1.96), (0.007, 0.012, 1.96), (0.05, 0.02, 2.39), (0.3, 0.2, 1.96)]
+    return answers.function(answer, images_needed, cases, NEEDED)
 
 
 def of_theta(theta):

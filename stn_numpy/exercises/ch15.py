@@ -141,8 +141,8 @@ def phi(r):
     return r**2 * np.log(np.where(r > 0, r, 1))
 
 
-def influence(p, knots, kernel=phi, plane=True):
-    """B of a thin plate spline, or of a wrong one."""
+def influence(p, knots, give, kernel=phi, plane=True, all_give=False):
+    """B of a thin plate spline whose nails give, or of a wrong one."""
 
     def terms(points):
         distances = np.linalg.norm(points[:, None] - knots, axis=2)
@@ -151,39 +151,52 @@ def influence(p, knots, kernel=phi, plane=True):
 
     dents, affine = terms(knots)
     nothing = np.zeros((affine.shape[1],) * 2)
-    matrix = np.block([[dents, affine], [affine.T, nothing]])
+    matrix = np.block([[dents + give * np.eye(len(knots)), affine], [affine.T, nothing]])
+    if all_give:
+        matrix[len(knots) :, len(knots) :] = give * np.eye(len(nothing))
     return np.hstack(terms(p)) @ np.linalg.inv(matrix)[:, : len(knots)]
 
 
-def nearest(p, knots):
+def nearest(p, knots, give):
     distances = np.linalg.norm(p[:, None] - knots, axis=2)
     return np.eye(len(knots))[distances.argmin(axis=1)]
 
 
-def plane_alone(p, knots):
+def plane_alone(p, knots, give):
     """The plane that fits best: no dents."""
     affine = [np.column_stack([np.ones(len(points)), points]) for points in (p, knots)]
     return affine[0] @ np.linalg.pinv(affine[1])
 
 
 INFLUENCE = {
+    "The nails do not give: that is the spline through all of them.": (
+        lambda p, knots, give: influence(p, knots, 0)
+    ),
+    "The three sums are to be 0, and do not give; only the nails do.": (
+        lambda p, knots, give: influence(p, knots, give, all_give=True)
+    ),
+    "The nails give the wrong way: add to the diagonal, do not subtract.": (
+        lambda p, knots, give: influence(p, knots, -give)
+    ),
     "The plane is missing: an affine map would not come out as it is.": (
-        lambda p, knots: influence(p, knots, plane=False)
+        lambda p, knots, give: influence(p, knots, give, plane=False)
     ),
     "The dents are missing: that is the plane that fits best.": plane_alone,
     "The dent is log r^2 times r, want r^2 log r.": (
-        lambda p, knots: influence(p, knots, lambda r: 2 * r * np.log(np.where(r > 0, r, 1)))
+        lambda p, knots, give: influence(
+            p, knots, give, lambda r: 2 * r * np.log(np.where(r > 0, r, 1))
+        )
     ),
     "The dent is r; that is the spline of a line, not of a sheet.": (
-        lambda p, knots: influence(p, knots, lambda r: r)
+        lambda p, knots, give: influence(p, knots, give, lambda r: r)
     ),
     "The dent is r^2, without its logarithm.": (
-        lambda p, knots: influence(p, knots, lambda r: r**2 + 1e-9 * phi(r))
+        lambda p, knots, give: influence(p, knots, give, lambda r: r**2 + 1e-9 * phi(r))
     ),
     "Each point follows its nearest control point alone.": nearest,
-    "NaN: 0 times log 0 is to be 0.": lambda p, knots: influence(p, knots) * np.nan,
+    "NaN: 0 times log 0 is to be 0.": lambda p, knots, give: influence(p, knots, give) * np.nan,
     "Those are the values at the control points in the wrong order.": (
-        lambda p, knots: influence(p, knots)[:, ::-1]
+        lambda p, knots, give: influence(p, knots, give)[:, ::-1]
     ),
 }
 
@@ -192,17 +205,21 @@ INFLUENCE = {
     "15.3",
     INFLUENCE,
     {
-        "want an array of (7, 9)": lambda p, knots: influence(p, knots).T,
-        "it returns nothing": lambda p, knots: None,
-        "which is not right": lambda p, knots: influence(p, knots) + 0.5,
+        "want an array of (7, 9)": lambda p, knots, give: influence(p, knots, give).T,
+        "it returns nothing": lambda p, knots, give: None,
+        "which is not right": lambda p, knots, give: influence(p, knots, give) + 0.5,
     },
 )
 def judge_of_influence(answer):
     rng = np.random.default_rng(1503)
     knots = rng.uniform(-1, 1, (9, 2))
-    cases = [(rng.uniform(-1.2, 1.2, (7, 2)), knots), (knots[:4].copy(), knots)]
-    for p, k in cases:
-        value = answer(p.copy(), k.copy())
+    cases = [
+        (rng.uniform(-1.2, 1.2, (7, 2)), knots, 0.0),
+        (rng.uniform(-1.2, 1.2, (7, 2)), knots, 0.4),
+        (knots[:4].copy(), knots, 0.4),
+    ]
+    for p, k, give in cases:
+        value = answer(p.copy(), k.copy(), give)
         if not answers.unlike(value, np.zeros((len(p), 9))) and np.isnan(value).any():
             return "NaN: 0 times log 0 is to be 0."
     return answers.function(answer, influence, cases, INFLUENCE, tolerance=1e-7)

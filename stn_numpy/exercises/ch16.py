@@ -15,38 +15,56 @@ def composed(first, second):
     return np.column_stack([linear, first[:, :2] @ second[:, 2] + first[:, 2]])
 
 
-COMPOSED = {
-    "The order: a point of the last output goes through `second` first.": (
-        lambda first, second: composed(second, first)
+def square(theta):
+    return np.vstack([theta, [0, 0, 1]])
+
+
+def second_of(first, total):
+    """What is read after `first`, so that both together read by `total`."""
+    return np.linalg.solve(square(first), square(total))[:2]
+
+
+def linear_of(first, total):
+    """The linear part of the second theta."""
+    return np.linalg.solve(first[:, :2], total[:, :2])
+
+
+SECOND = {
+    "The order: the last output's points go through `second` first; undo `first` on the left.": (
+        lambda first, total: (square(total) @ np.linalg.inv(square(first)))[:2]
     ),
-    "The shifts are only added; that of `second` goes through the linear part of `first`.": (
-        lambda first, second: np.column_stack(
-            [first[:, :2] @ second[:, :2], first[:, 2] + second[:, 2]]
+    "It composes `first` and `total`; one of them has to be undone.": composed,
+    "It undoes `total`; undo `first`.": lambda first, total: second_of(total, first),
+    "The shift of `total` is not measured from that of `first`.": (
+        lambda first, total: np.column_stack(
+            [linear_of(first, total), np.linalg.solve(first[:, :2], total[:, 2])]
         )
     ),
-    "The shift of `first` is lost.": lambda first, second: first[:, :2] @ second,
-    "The shift of `second` is lost.": lambda first, second: np.column_stack(
-        [first[:, :2] @ second[:, :2], first[:, 2]]
+    "The shift that is left goes through the inverse of the linear part of `first`, too.": (
+        lambda first, total: np.column_stack([linear_of(first, total), total[:, 2] - first[:, 2]])
     ),
-    "The entries are multiplied one by one; want the product of matrices.": (
-        lambda first, second: first * second
+    "The shift is lost.": (
+        lambda first, total: np.column_stack([linear_of(first, total), np.zeros(2)])
     ),
-    "The thetas are added.": lambda first, second: first + second,
+    "The entries are divided one by one; want the inverse of a matrix.": (
+        lambda first, total: total / first
+    ),
+    "The thetas are subtracted.": lambda first, total: total - first,
 }
 
 
 @exercise(
     "16.1",
-    COMPOSED,
+    SECOND,
     {
-        "want an array of (2, 3)": lambda first, second: np.eye(3),
-        "which is not right": lambda first, second: composed(first, second) + 1,
+        "want an array of (2, 3)": lambda first, total: np.eye(3),
+        "which is not right": lambda first, total: second_of(first, total) + 1,
     },
 )
-def judge_of_composed(answer):
+def judge_of_second(answer):
     rng = np.random.default_rng(1601)
-    cases = [tuple(np.eye(2, 3) + rng.uniform(-0.6, 0.6, (2, 2, 3))) for _ in range(3)]
-    return answers.function(answer, composed, cases, COMPOSED)
+    cases = [tuple(np.eye(2, 3) + rng.uniform(-0.4, 0.4, (2, 2, 3))) for _ in range(3)]
+    return answers.function(answer, second_of, cases, SECOND)
 
 
 def nearest(row, x, rounded=np.round, index=lambda m, W: m, empty=True):
