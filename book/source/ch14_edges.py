@@ -729,7 +729,7 @@ plots.pictures_figure(
 # ## Which test catches what?
 #
 # All exhibits but the last, each as a small transformer with a layer $\theta = W u + b$ and a
-# sampler, and five tests. Each test is a line or two.
+# sampler:
 
 
 # %%
@@ -757,7 +757,11 @@ exhibits = {
     "8  original passed on": build(after=lambda U, V: U),
 }
 
+# %% [markdown]
+# And five tests. Each is a line or two:
 
+
+# %%
 def run(transformer, image, b):
     """The output for weights of 0 and a given bias."""
     return transformer(Tensor(image), Tensor(np.zeros((6, image[0].size))), Tensor(b)).data
@@ -787,6 +791,11 @@ tests = {
     "gradient\ncheck": lambda f: passes(f, inputs),
     "all receive\na gradient": all_receive,
 }
+
+# %% [markdown]
+# Now each test on each exhibit:
+
+# %%
 verdicts = [
     ["passes" if test(exhibit) else "CAUGHT" for test in tests.values()]
     for exhibit in exhibits.values()
