@@ -434,20 +434,26 @@ grids = {
 }
 
 
+MARKS = ((plots.ORANGE, "o"), (plots.SKY, "s"), (plots.GREEN, "^"))
+
+
 def points_figure(image, grids, centres):
     """The points of each grid on the image, and the places that they belong to, if any."""
     figure = plots.new_figure(
         10.4,
         3.4,
         "Four pictures of an 8 with the points at which it is read: a turned grid; a bent grid; "
-        "three clouds of nine points around three places; four scattered points for each place.",
+        "three clouds of nine points around three places, each cloud with a sign of its own; four "
+        "scattered points for each place.",
     )
     figure.suptitle("One sampler, four makers of grids")
     for axes, (name, points) in zip(figure.subplots(1, 4), grids.items()):
         axes.imshow(image, cmap="gray", vmin=0, vmax=1)
-        axes.plot(*points.T, "o", color=plots.ORANGE, markersize=5, markeredgecolor="white")
-        if name.startswith("deformable"):
-            axes.plot(*centres.T, "X", color=plots.SKY, markersize=8, markeredgecolor="black")
+        of_places = np.array_split(points, len(centres)) if "deformable" in name else [points]
+        for mine, (color, marker), centre in zip(of_places, MARKS, centres):
+            axes.plot(*mine.T, marker, color=color, markersize=5, markeredgecolor="white")
+            if len(of_places) > 1:
+                axes.plot(*centre, "X", color=color, markersize=9, markeredgecolor="black")
         axes.set(title=name, xlabel="x (pixels)", ylabel="y (pixels)")
         axes.set(xlim=(-0.5, 27.5), ylim=(27.5, -0.5))
     return figure
