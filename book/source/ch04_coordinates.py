@@ -16,7 +16,8 @@ import numpy as np
 from stn_numpy import Tensor, gradcheck, plots, reference
 from stn_numpy import functional as F
 from stn_numpy.data import load_digits
-from stn_numpy.exercises import check
+from stn_numpy.exercises import ch04, check
+from stn_numpy.tables import Table
 
 U = np.array([[0, 1, 2, 1], [3, 9, 5, 2], [4, 6, 8, 1], [2, 7, 3, 5]], dtype=float)
 theta = np.array([[0.25, 0.5, 1.75], [-0.5, 0.25, 2.75]])
@@ -562,3 +563,39 @@ def grid_backward(dV, input, grid, align_corners=False):
 
 # %%
 check("04.4", grid_backward)
+
+# %% [markdown]
+# **Exercise 04.5.** Name the wrong factor. An image of 4 x 7 pixels (H x W) is read on a grid of
+# 5 x 9 points, with `align_corners=False`. Of one point, finite differences say the first line.
+# Six programs say the others, and each has another wrong factor: `"missing"` (none at all),
+# `"exchanged"` (that of $y$ for $x$), `"inverted"`, `"doubled"`, `"aligned"` (that of
+# `align_corners=True`), `"output"` (made of the size of the grid). Which is which?
+
+# %%
+Table(
+    ["program", "dL/dx", "dL/dy"],
+    [
+        [name, *(f"{number:.3g}" for number in pair)]
+        for name, pair in {"finite differences": ch04.measured(), **ch04.gradients()}.items()
+    ],
+)
+
+
+# %%
+def wrong_factors():
+    """A dict: for each of "A" to "F" one of the six words."""
+    ### BEGIN SOLUTION
+    # The right factors are 7 / 2 and 4 / 2, so the slopes in pixels are 2 and -6.
+    return {
+        "A": "aligned",  # 6 / 2 = 3 and 3 / 2
+        "B": "doubled",  # 7 and 4
+        "C": "missing",  # 2 and -6 themselves
+        "D": "output",  # 9 / 2 and 5 / 2
+        "E": "exchanged",  # 2 and 7 / 2
+        "F": "inverted",  # 2 / 7 and 2 / 4
+    }
+    ### END SOLUTION
+
+
+# %%
+check("04.5", wrong_factors)

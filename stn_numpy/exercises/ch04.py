@@ -261,3 +261,59 @@ def unit_factors(H, W, align_corners, size_out=None):
 )
 def grid_backward(answer):
     return verify(answer, "grid_sample", form="backward", wrt="grid")
+
+
+# Exercise 04.5: one point of a grid, whose loss changes by so much for a pixel along x and y.
+SLOPES, SIZE_IN, SIZE_OUT = np.array([2.0, -6.0]), (4, 7), (5, 9)
+FACTORS = {
+    "missing": lambda: np.ones(2),
+    "exchanged": lambda: unit_factors(*SIZE_IN[::-1], False),
+    "inverted": lambda: 1 / unit_factors(*SIZE_IN, False),
+    "doubled": lambda: 2 * unit_factors(*SIZE_IN, False),
+    "aligned": lambda: unit_factors(*SIZE_IN, True),
+    "output": lambda: unit_factors(*SIZE_OUT, False),
+}
+PROGRAMS = dict(zip("ABCDEF", ("aligned", "doubled", "missing", "output", "exchanged", "inverted")))
+
+
+def measured() -> np.ndarray:
+    """What finite differences say of the point: dL/dx and dL/dy, in normalised coordinates."""
+    return SLOPES * unit_factors(*SIZE_IN, False)
+
+
+def gradients() -> dict[str, np.ndarray]:
+    """What the six programs say of it, A to F."""
+    return {letter: SLOPES * FACTORS[name]() for letter, name in PROGRAMS.items()}
+
+
+def named(**wrong: str):
+    return lambda: PROGRAMS | wrong
+
+
+@exercise(
+    "04.5",
+    {
+        "A: with 'missing' its x would be 2": named(A="missing"),
+        "B: with 'aligned' its x would be 6": named(B="aligned"),
+        "D: with 'exchanged' its x would be 4": named(D="exchanged", E="output"),
+    },
+    {
+        "it has no 'F'": lambda: {letter: PROGRAMS[letter] for letter in "ABCDE"},
+        "A: 'half' is none of the six words": named(A="half"),
+        "want a dict": lambda: list(PROGRAMS.values()),
+    },
+)
+def wrong_factors(answer):
+    found = answer()
+    if not isinstance(found, dict):
+        return f"It returns {type(found).__name__}; want a dict."
+    for letter, name in PROGRAMS.items():
+        if letter not in found:
+            return f"In the dict, it has no {letter!r}."
+        said = found[letter]
+        if not isinstance(said, str) or said not in FACTORS:
+            return f"{letter}: {said!r} is none of the six words."
+        if said != name:
+            x, y = SLOPES * FACTORS[said]()
+            return f"{letter}: with {said!r} its x would be {x:.3g}, and its y {y:.3g}."
+    return None
