@@ -35,6 +35,11 @@ def test_the_first_line_is_that_of_the_package(point):
     F.grid_sample(image, G).backward(dV)
     assert np.allclose(G.grad[0, 2, 3], ch04.measured(), rtol=0, atol=1e-12)
     assert np.allclose(ch04.measured(), [7, -12])
+    for axis in range(2):
+        step = np.zeros_like(grid)
+        step[0, 2, 3, axis] = 1e-3
+        ahead, behind = (F.grid_sample(image, grid + s).data[0, 0, 2, 3] for s in (step, -step))
+        assert np.isclose((ahead - behind) / 2e-3, ch04.measured()[axis], rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("letter", "ABCDEF")

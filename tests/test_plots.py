@@ -150,6 +150,24 @@ def test_a_gallery(rng, tmp_path):
     plots.save(figure, tmp_path / "gallery.png")
 
 
+def test_a_gallery_has_room_for_its_grids():
+    images, wide = np.zeros((2, 8, 6)), np.ones((2, 9, 9, 2))
+    wide[0, 0, 0] = -1.8, 1.7  # (x, y) in normalised coordinates, 1 is the edge of the image
+    for axes in plots.gallery_figure({"a": images}, {"a": wide}).axes:
+        left, right, below, above = *axes.get_xlim(), *axes.get_ylim()
+        x, y = ((-1.8 + 1) * 6 - 1) / 2, ((1.7 + 1) * 8 - 1) / 2
+        assert left < x < right and above < y < below
+
+
+def test_points_with_the_name_of_a_curve_have_its_colour():
+    curve = np.arange(3), np.arange(3)
+    figure = plots.curves_figure({"a": curve, "b": curve}, points={"c": curve, "b": curve})
+    (axes,) = figure.axes
+    b, c, of_b = axes.lines[1:]
+    assert of_b.get_color() == b.get_color() != c.get_color()
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "b", "c"]
+
+
 def test_intervals(tmp_path):
     figure = plots.intervals_figure({"a": (2.0, 1.5, 2.75), "b": (4.0, 3.0, 5.5)}, "T", "error (%)")
     (axes,) = figure.axes

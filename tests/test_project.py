@@ -10,7 +10,7 @@ import pytest
 
 import stn_numpy
 from stn_numpy.experiments import addition, colocalisation, distorted, lasagne
-from stn_numpy.experiments.results import mean_error, read_results, results_file
+from stn_numpy.experiments.results import mean_error, read_results, results_file, written
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "stn_numpy"
@@ -84,7 +84,7 @@ def test_the_results_of_the_readme_are_those_of_the_table():
             mean = mean_error(results, distorted.key(model, transform, kind))
             ours = "" if mean is None else f"{100 * mean.error:.2f}"
             columns += [f"{published[kind]:.1f}" if kind in published else "", ours]
-        names = [model.upper(), transform.replace("-", "")]
+        names = [written(model), transform.replace("-", "")]
         row = "|" + "".join(f" {cell} |" if cell else " |" for cell in names + columns)
         assert row in README.splitlines()
 
@@ -98,7 +98,7 @@ def test_the_further_results_of_the_readme_are_those_of_the_lines():
 
     rows = []
     for (model, transform), published in addition.PAPER.items():
-        name = f"{model.upper()} {transform.replace('-', '')}".strip().replace("2X", "2x")
+        name = f"{written(model)} {transform.replace('-', '')}".strip()
         ours = percent(mean_error(lines("addition"), addition.key(model, transform)))
         rows.append(["addition, % wrong", name, published, ours])
     for kind, published, mean, *_ in colocalisation.table(lines("colocalisation")).rows:

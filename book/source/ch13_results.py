@@ -22,7 +22,7 @@ from stn_numpy.data import DISTORTIONS, distort, load_digits
 from stn_numpy.exercises import check
 from stn_numpy.experiments import addition, colocalisation, distorted, lasagne
 from stn_numpy.experiments import read_results as read_lines
-from stn_numpy.experiments.results import mean_error, results_file
+from stn_numpy.experiments.results import mean_error, results_file, written
 from stn_numpy.tables import Table
 from stn_numpy.training import Display, Run, Settings, read_run, trained_model, wilson
 
@@ -63,8 +63,7 @@ plots.gallery_figure(
 
 # %%
 def name_of(model, transform):
-    model = model.upper().replace("2X", "2x")
-    return model if transform == "-" else f"{model} {transform}"
+    return written(model) if transform == "-" else f"{written(model)} {transform}"
 
 
 counts = {}
@@ -549,14 +548,14 @@ for (better, worse), row in verdicts.items():
         if answer == "too close":
             print(f"    too close: {better.upper()} below {worse.upper()} on {kind}")
 assert "reversed" not in said
-assert said.count("as the paper") > len(said) / 2 or not table
+assert 2 * said.count("as the paper") >= len(said) - said.count("not run yet")
 
 # %% [markdown]
 # No comparison is reversed. That a convolution helps, that a transformer helps, and that the two
 # together are best: this result holds.
 #
-# The *levels* do not come out everywhere. Where the digit may be anywhere, on RTS and TC, networks
-# without a convolution make more mistakes than the paper's:
+# The *levels* do not come out everywhere. Where the digit may be anywhere, all of our networks on
+# RTS, and on TC those without a convolution, make more mistakes than the paper's:
 
 # %%
 for kind in ("RTS", "TC"):
@@ -564,11 +563,11 @@ for kind in ("RTS", "TC"):
         if kind in distorted.PAPER[row] and (mean := measured(row, kind)):
             times = 100 * mean.error / distorted.PAPER[row][kind]
             print(f"{kind:4} {name_of(*row):18} {times:.1f} times the paper's error")
-            assert row[0] != "fcn" or times > 1.5
+            assert times > 1 or (kind == "TC" and row[0] in ("cnn", "st-cnn"))
 
 # %% [markdown]
-# An FCN has to learn each place of a digit by itself, and it saw about a thirtieth of the paper's
-# images. That may be the reason; we have not tested it.
+# They saw about a thirtieth of the paper's images, and an FCN has to learn each place of a digit by
+# itself. That may be the reason; we have not tested it.
 
 # %% [markdown]
 # ## What "canonical pose" means

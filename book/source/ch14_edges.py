@@ -448,9 +448,9 @@ plots.pictures_figure(
 # ## The museum
 #
 # Most of the exhibits come from published programs. First an early sampler for TensorFlow (in
-# `spatial_transformer.py` of github.com/daviddao/spatial-transformer-tensorflow), from which many
-# others descend. Only its forward pass is written; the gradient is left to the tape. In
-# outline it is this (`rule` is what it multiplies $g + 1$ by):
+# `spatial_transformer.py` of github.com/daviddao/spatial-transformer-tensorflow). Only its forward
+# pass is written; the gradient is left to the tape. In outline it is this (`rule` is what it
+# multiplies $g + 1$ by):
 
 
 # %%
@@ -512,7 +512,7 @@ plots.numbers_figure(
 # $x = 2$, *on* a pixel. Its neighbours are 2 and 3, and 3 is clipped to 2: the weights are $2 - 2$
 # and $2 - 2$. Not one pixel outside was asked for, and yet the border is lost.
 #
-# **Exhibit 3, `(W - 2) / 2`** is in a descendant (`stn/transformer.py` of
+# **Exhibit 3, `(W - 2) / 2`** is in another program (`stn/transformer.py` of
 # github.com/kevinzakka/spatial-transformer-network). Nothing is black any more, as no point
 # comes near the border: the image is enlarged instead, and its last column is never seen. On 28
 # pixels the identity ends at 26:

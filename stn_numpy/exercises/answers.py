@@ -82,6 +82,31 @@ def function(
     return failed
 
 
+def labels(
+    answer: Callable,
+    right: Mapping[str, str],
+    words: Iterable[str],
+    looks: Callable[[str], str],
+) -> str | None:
+    """Judge a function without arguments that says, in a dict, which is which.
+
+    right: the word of each letter. words: those to choose from. looks: of a word, how it would
+    show, such as "the first column would be empty".
+    """
+    found, words = answer(), list(words)
+    if not isinstance(found, dict):
+        return f"It returns {type(found).__name__}; want a dict."
+    for letter, word in right.items():
+        if letter not in found:
+            return f"In the dict, it has no {letter!r}."
+        said = found[letter]
+        if not isinstance(said, str) or said not in words:
+            return f"{letter}: {said!r} is none of the words {', '.join(words)}."
+        if said != word:
+            return f"{letter}: with {said!r} {looks(said)}."
+    return None
+
+
 def as_array(value: Any) -> Any:
     try:
         return np.asarray(value, float)

@@ -6,7 +6,7 @@ other; two in parallel can give each digit its own.
 
 from stn_numpy import tasks
 from stn_numpy.experiments.cells import Cell, Experiment
-from stn_numpy.experiments.results import Result, mean_error
+from stn_numpy.experiments.results import Result, mean_error, written
 from stn_numpy.tables import Table
 from stn_numpy.training import Settings
 
@@ -44,9 +44,7 @@ def table(results: list[Result]) -> Table:
     rows = []
     for (model, transform), published in PAPER.items():
         ours = mean_error(results, key(model, transform))
-        rows.append(
-            [model.upper().replace("2X", "2x"), transform, published, "" if ours is None else ours]
-        )
+        rows.append([written(model), transform, published, "" if ours is None else ours])
     return Table(["network", "transform", "paper", "ours"], rows)
 
 

@@ -9,7 +9,7 @@ training digits fell from 0.55 to 0.3 % (`python -m stn_numpy train --model st-c
 """
 
 from stn_numpy.experiments.cells import Cell, Experiment
-from stn_numpy.experiments.results import Result, mean_error
+from stn_numpy.experiments.results import Result, mean_error, written
 from stn_numpy.tables import Table
 from stn_numpy.training import Settings
 
@@ -77,7 +77,7 @@ def table(columns: tuple[str, ...], results: list[Result]) -> Table:
     """For each column the paper's error and ours, in percent."""
     rows = []
     for model, transform in PAPER:
-        row = [model.upper(), transform]
+        row = [written(model), transform]
         for column in columns:
             published = PAPER[model, transform].get(column)
             ours = mean_error(results, key(model, transform, column))

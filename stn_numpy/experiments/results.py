@@ -45,6 +45,11 @@ class Result:
         return self.experiment, self.cell, self.seed, self.data, settings
 
 
+def written(model: str) -> str:
+    """The name of a model of `models.MODELS` as the paper writes it: "ST-CNN", "2xST-CNN"."""
+    return model.upper().replace("2X", "2x")
+
+
 def results_file(folder: str | os.PathLike, experiment: str) -> Path:
     """Where the lines of an experiment are."""
     return Path(folder) / f"{experiment}.jsonl"

@@ -23,7 +23,7 @@ def curves_figure(
 ) -> "Figure":
     """Curves (x, y) by their names, and points (x, y) by theirs.
 
-    points: those with the name of a curve belong to it, and have its color.
+    points: those with the name of a curve belong to it, and have its colour.
     jump: where y changes by more from one x to the next, the curve is broken, not drawn upright.
     beside: the legend stands beside the curves, not among them.
     """

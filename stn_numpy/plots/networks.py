@@ -69,7 +69,8 @@ def gallery_figure(
                 draw_grid(axes, grids[name][i], (H, W), step=max(1, grids[name].shape[1] // 4))
                 # Room for grids that reach over the edge of the image.
                 room = min(0.75, max(0.25, (np.abs(grids[name]).max() - 1) / 2 + 0.03))
-                axes.set(xlim=(-room * W, (1 + room) * W), ylim=((1 + room) * H, -room * H))
+                low, high = -room, 1 + room  # of the image, whose edge is at -0.5 pixels
+                axes.set(xlim=(low * W - 0.5, high * W - 0.5), ylim=(high * H - 0.5, low * H - 0.5))
                 axes.set_facecolor("#333333")
         line[0].set_ylabel(name, rotation=0, ha="right", va="center")
     for axes, text in zip(panels[0], columns):
