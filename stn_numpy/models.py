@@ -60,6 +60,7 @@ def build(
     width: filters of each convolution, or units of each hidden layer of an FCN; without it, the
     width for which the whole network comes closest to `parameters` learned numbers; of these the
     localisation net takes its fixed share, which may be more than all of a small budget.
+    Of two channels, each transformer of a "2xst-cnn" begins with its own (see `start_apart`).
     rng: draws the first weights; the same rng state, the same weights.
     Raises ValueError for an unknown name or transform, or for an image that is too small.
     """
@@ -98,6 +99,8 @@ def build(
             if read != seen:
                 before["average"] = AvgPool2d(2)
         layers = CLASSIFIERS[classifier](seen, maps, classes, width, rng)
+        if how_many == "2x" and channels == 2:
+            start_apart(before["transformer"], layers["conv1"])
         return Sequential(**before, **layers)
 
     if width is None:
@@ -116,6 +119,23 @@ def read_out(image_size: int) -> tuple[int, int]:
     if image_size <= 28:
         return image_size, image_size
     return (image_size, image_size // 2) if image_size // 2 >= SMALLEST else (28, 28)
+
+
+def start_apart(transformers: ParallelTransformers, conv1: Conv2d) -> None:
+    """Let the k-th of k parallel transformers begin with the k-th of k channels.
+
+    All of them see all channels, and nothing says which is whose: left alone, they may well all
+    follow the mean of all. So localisation net k begins with weights of 0 for every channel but
+    its own, and so does what conv1 sees of transformer k (its other weights are larger by sqrt(k):
+    fewer of them count). They are weights as any others, and learn. Ours; the paper does not say
+    how its pair began.
+    """
+    readers = transformers.readers()
+    own = np.eye(len(readers))  # (transformer, channel)
+    conv1.weight.data *= own.reshape(-1, 1, 1) * np.sqrt(len(readers))
+    for transformer, channels in zip(readers, own, strict=True):
+        first = next(m for m in transformer.localisation.modules() if isinstance(m, Conv2d))
+        first.weight.data *= channels.reshape(-1, 1, 1)
 
 
 def fcn(size: int, channels: int, classes: int, width: int, rng: Generator | None) -> Layers:

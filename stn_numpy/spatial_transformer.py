@@ -88,9 +88,12 @@ class ParallelTransformers(Module):
         for i, transformer in enumerate(transformers):
             setattr(self, str(i), transformer)
 
+    def readers(self) -> list[SpatialTransformer]:
+        """The transformers, in their order."""
+        return [module for module in vars(self).values() if isinstance(module, SpatialTransformer)]
+
     def forward(self, U: Any) -> Tensor:
-        readers = [module for module in vars(self).values() if isinstance(module, Module)]
-        return F.concat([reader(U) for reader in readers], dim=1)
+        return F.concat([reader(U) for reader in self.readers()], dim=1)
 
 
 def start_at_identity(localisation: Module, transform: Transform) -> None:

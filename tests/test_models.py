@@ -203,6 +203,25 @@ def test_who_can_say_where_the_input_is_read(name, rng):
     assert reader.grid(rng.random((2, 1, 28, 28), dtype=np.float32)).shape == (2, read, read, 2)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_each_of_two_transformers_begins_with_a_channel_of_its_own(channels, rng):
+    model = models.build("2xst-cnn", channels=channels, parameters=30_000, rng=rng)
+    plain = models.cnn(28, 2 * channels, 10, model.conv1.weight.shape[0], rng)["conv1"].weight.data
+    weight = model.conv1.weight.data
+    seen = [[*t.localisation.modules()][2].weight.data for t in model.transformer.readers()]
+    if channels != 2:  # nothing to share out: all look at all
+        assert np.all(weight != 0) and all(np.all(w != 0) for w in seen)
+        return
+    # conv1 sees (transformer 0, channel 0), (0, 1), (1, 0), (1, 1).
+    assert [bool(weight[:, i].any()) for i in range(4)] == [True, False, False, True]
+    assert [[bool(w[:, c].any()) for c in (0, 1)] for w in seen] == [[True, False], [False, True]]
+    # The sum of two pictures is as large as that of four was, and all weights go on to learn.
+    assert (weight**2).sum(axis=1).mean() == pytest.approx((plain**2).sum(axis=1).mean(), rel=0.1)
+    x = rng.normal(size=(4, 2, 28, 28)).astype(np.float32)
+    (model(x) ** 2).sum().backward()
+    assert all(model.conv1.weight.grad[:, i].any() for i in range(4))
+
+
 def test_two_transformers_in_parallel(rng):
     model = models.build("2xst-cnn", "affine", image_size=42, channels=2, classes=19, rng=rng)
     assert model.num_parameters() == pytest.approx(400_000, rel=0.02)
@@ -218,6 +237,7 @@ def test_two_transformers_in_parallel(rng):
     assert np.array_equal(both[:, 2:], readers[1](x).data)
     assert not np.array_equal(both[:, :2], both[:, 2:])
     assert len(models.localisation_parameters(model)) == 2 * 8
+    assert model.transformer.readers() == readers
     with pytest.raises(TypeError, match=r"^ParallelTransformers: .* at least 1"):
         ParallelTransformers()
     with pytest.raises(TypeError, match=r"^ParallelTransformers: "):
