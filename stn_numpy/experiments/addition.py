@@ -4,8 +4,9 @@ One transformer warps both channels alike, so it can bring one digit upright at 
 other; two in parallel can give each digit its own.
 
 The optimiser is plain SGD, as the paper's. Adam brings every weight up to speed alike, also those
-that tie a transformer to the other's digit, and after an epoch both of a pair follow both digits. A rate that is high from the
-first step does the same; one cycle lets them find their own digit while it is still low.
+that tie a transformer to the other's digit, and after an epoch both of a pair follow both digits.
+A rate that is high from the first step does the same; in one cycle they find their own digit while
+it is still low.
 """
 
 from stn_numpy import tasks
