@@ -100,7 +100,7 @@ def build(
                 before["average"] = AvgPool2d(2)
         layers = CLASSIFIERS[classifier](seen, maps, classes, width, rng)
         if how_many == "2x" and channels == 2:
-            start_apart(before["transformer"], layers["conv1"])
+            start_apart(before["transformer"], layers)
         return Sequential(**before, **layers)
 
     if width is None:
@@ -121,18 +121,23 @@ def read_out(image_size: int) -> tuple[int, int]:
     return (image_size, image_size // 2) if image_size // 2 >= SMALLEST else (28, 28)
 
 
-def start_apart(transformers: ParallelTransformers, conv1: Conv2d) -> None:
+def start_apart(transformers: ParallelTransformers, classifier: Layers) -> None:
     """Let the k-th of k parallel transformers begin with the k-th of k channels.
 
     All of them see all channels, and nothing says which is whose: left alone, they may well all
     follow the mean of all. So localisation net k begins with weights of 0 for every channel but
     its own, and so does what conv1 sees of transformer k (its other weights are larger by sqrt(k):
-    fewer of them count). They are weights as any others, and learn. Ours; the paper does not say
-    how its pair began.
+    fewer of them count). They are weights as any others, and learn. As long as the transformers
+    read the same, they learn the same; for that to weigh less, the classifier begins with weights
+    of He's size, sqrt(6) times the usual. All this is ours; the paper does not say how its pair
+    began.
     """
     readers = transformers.readers()
     own = np.eye(len(readers))  # (transformer, channel)
-    conv1.weight.data *= own.reshape(-1, 1, 1) * np.sqrt(len(readers))
+    for layer in classifier.values():
+        if isinstance(layer, Conv2d | Linear):
+            layer.weight.data *= np.sqrt(6)
+    classifier["conv1"].weight.data *= own.reshape(-1, 1, 1) * np.sqrt(len(readers))
     for transformer, channels in zip(readers, own, strict=True):
         first = next(m for m in transformer.localisation.modules() if isinstance(m, Conv2d))
         first.weight.data *= channels.reshape(-1, 1, 1)

@@ -215,8 +215,10 @@ def test_each_of_two_transformers_begins_with_a_channel_of_its_own(channels, rng
     # conv1 sees (transformer 0, channel 0), (0, 1), (1, 0), (1, 1).
     assert [bool(weight[:, i].any()) for i in range(4)] == [True, False, False, True]
     assert [[bool(w[:, c].any()) for c in (0, 1)] for w in seen] == [[True, False], [False, True]]
-    # The sum of two pictures is as large as that of four was, and all weights go on to learn.
-    assert (weight**2).sum(axis=1).mean() == pytest.approx((plain**2).sum(axis=1).mean(), rel=0.1)
+    # The weights are of He's size, for the two pictures that count; and all go on to learn.
+    he = 2 / (2 * 9 * 9)
+    assert (weight[:, [0, 3]] ** 2).mean() == pytest.approx(he, rel=0.1)
+    assert (plain**2).mean() == pytest.approx(he / 12, rel=0.1)  # 1 / 3 of 1 / (4 * 9 * 9)
     x = rng.normal(size=(4, 2, 28, 28)).astype(np.float32)
     (model(x) ** 2).sum().backward()
     assert all(model.conv1.weight.grad[:, i].any() for i in range(4))
