@@ -39,6 +39,7 @@ def cell(model: str, transform: str) -> Cell:
         batch_size=128,
         optimizer="sgd",
         lr=0.03,
+        localisation_rate=0.4,
         parameters=400_000,
         **({} if transform == "-" else {"transform": transform}),
     )
