@@ -23,6 +23,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from stn_numpy import exercises, notebook
 
@@ -388,7 +389,9 @@ def test_the_solved_chapter_runs_offline_and_shows_what_is_stored(name, monkeypa
     monkeypatch.setenv("STN_NUMPY_QUICK", "1")
     book = solved(name)
     namespace = {"__name__": "__main__"}
-    with warnings.catch_warnings(), np.printoptions(), np.errstate():
+    # One thread, as in the kernels: two wait for each other wherever the machine has other work.
+    one_thread = threadpool_limits(limits=1, user_api="blas")
+    with warnings.catch_warnings(), np.printoptions(), np.errstate(), one_thread:
         warnings.simplefilter("error")
         for cell in code_cells(book):
             assert shown_by(cell.source, namespace) == "".join(texts(cell)), cell.source
