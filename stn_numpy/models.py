@@ -60,7 +60,8 @@ def build(
     width: filters of each convolution, or units of each hidden layer of an FCN; without it, the
     width for which the whole network comes closest to `parameters` learned numbers; of these the
     localisation net takes its fixed share, which may be more than all of a small budget.
-    Of two channels, each transformer of a "2xst-cnn" begins with its own (see `start_apart`).
+    Of two channels, each transformer of a "2xst-cnn" begins with its own, and its classifier with
+    larger weights (see `start_apart`).
     rng: draws the first weights; the same rng state, the same weights.
     Raises ValueError for an unknown name or transform, or for an image that is too small.
     """
@@ -129,14 +130,17 @@ def start_apart(transformers: ParallelTransformers, classifier: Layers) -> None:
     its own, and so does what conv1 sees of transformer k (its other weights are larger by sqrt(k):
     fewer of them count). They are weights as any others, and learn. As long as the transformers
     read the same, they learn the same; for that to weigh less, the classifier begins with weights
-    of He's size, sqrt(6) times the usual. All this is ours; the paper does not say how its pair
-    began.
+    of He's variance, 2 / n for n inputs, in place of the usual 1 / (3 n). All this is ours; the
+    paper does not say how its pair began.
+
+    classifier: layers with a conv1 of weight (width, k k, 9, 9); its maps are in the order of
+    `ParallelTransformers`: all channels of transformer 0, then all of 1. Both are changed in place.
     """
     readers = transformers.readers()
     own = np.eye(len(readers))  # (transformer, channel)
     for layer in classifier.values():
         if isinstance(layer, Conv2d | Linear):
-            layer.weight.data *= np.sqrt(6)
+            layer.weight.data *= np.sqrt(6)  # from 1 / (3 n) to 2 / n
     classifier["conv1"].weight.data *= own.reshape(-1, 1, 1) * np.sqrt(len(readers))
     for transformer, channels in zip(readers, own, strict=True):
         first = next(m for m in transformer.localisation.modules() if isinstance(m, Conv2d))

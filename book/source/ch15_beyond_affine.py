@@ -943,13 +943,14 @@ plots.curves_figure(
     xlabel="steps",
     ylabel="weights for the other's channel (%)",
     alt="Two curves over fifty steps. With Adam the weights for the other's channel grow steadily, "
-    "to several percent. With SGD they stay at zero.",
+    "to about two percent. With SGD they stay at zero.",
 )
 
 # %% [markdown]
 # Neither has learned anything yet: the loss is no better than a guess. But under Adam the two have
-# begun to look at both digits, and once there is something to learn, both follow both. So our runs
-# of this experiment learn by SGD, as the paper's did, and start slowly.
+# begun to look at both digits. What becomes of that takes hours, and is not shown here: in what we
+# tried, both came to follow both. So the experiment learns by SGD, as the paper's did, and starts
+# slowly.
 #
 # The layers behind the pair have their part in it, too. As long as both transformers read the same
 # picture, these layers get the same gradient for what either one reads; so what they learn in that
