@@ -275,6 +275,23 @@ class Run:
             self.seconds = {name: [*map(float, s)] for name, s in timing["seconds"].items()}
         return True
 
+    def epochs(self) -> int:
+        """How many of them are behind it, all networks together."""
+        return sum(len(trainer.epochs) for trainer in self.trainers.values())
+
+    def elapsed(self) -> float:
+        """The seconds of its epochs."""
+        return sum(map(sum, self.seconds.values()))
+
+    def weights(self) -> dict[str, dict[str, np.ndarray]]:
+        """Those of each network."""
+        return {name: trainer.model.state_dict() for name, trainer in self.trainers.items()}
+
+    def begin_with(self, weights: dict[str, dict[str, np.ndarray]]) -> None:
+        """Take these weights, each network's, in place of drawn ones; for a run of no epoch yet."""
+        for name, arrays in weights.items():
+            self._trainer(name).model.load_state_dict(arrays)
+
     def train(self, show: "Display") -> dict[str, Any]:
         """Train what is not yet trained; return the metrics."""
         for name in self.settings.models:

@@ -148,6 +148,51 @@ def _with_error(metrics, error):
     return changed
 
 
+def two_parts(**changes):
+    first = dataclasses.replace(tiny().settings, optimizer="sgd", epochs=3)
+    return dataclasses.replace(tiny(**changes), first=first)
+
+
+def test_a_cell_of_two_parts_begins_its_second_with_the_weights_of_the_first(data, tmp_path):
+    """At a rate of nothing the second part leaves them as they are."""
+    said = []
+    result = run(two_parts(lr=1e-30), data, tmp_path, said=said)
+    folder = tmp_path / "runs" / "test" / "fcn-R-seed0"
+    first, second = read_run(folder / "first"), read_run(folder)
+    ours = [name for name in second[1] if name.startswith("model/")]
+    assert len(ours) == 6
+    for name in ours:
+        np.testing.assert_array_equal(first[1][name], second[1][name])
+    assert first[0]["results"]["fcn"]["epochs"][-1]["test_error"] == result.error
+    assert result.epochs == 5 and result.images_seen == 5 * 40
+    assert result.settings == {**second[0]["settings"], "first": first[0]["settings"]}
+    assert ["(first part): starting" in said[0], "seed 0: starting" in said[1]] == [True, True]
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4])
+def test_a_cell_of_two_parts_goes_on_wherever_it_was_interrupted(data, tmp_path, stop):
+    whole = run(two_parts(), data, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(two_parts(), data, tmp_path / "parts", StopAfter(stop))
+    result = run(two_parts(), data, tmp_path / "parts")
+    assert dataclasses.replace(result, minutes=0) == dataclasses.replace(whole, minutes=0)
+    ends = [read_run(tmp_path / part / "runs/test/fcn-R-seed0")[1] for part in ("whole", "parts")]
+    for name in ends[0]:
+        np.testing.assert_array_equal(ends[0][name], ends[1][name])
+
+
+def test_what_a_cell_of_two_parts_has_done_is_known_by_both(data, tmp_path):
+    result = run(two_parts(), data, tmp_path)
+    cell, said = two_parts(), []
+    threads = dataclasses.replace(cell.settings, workers=2)
+    first = dataclasses.replace(cell.first, workers=2)
+    again = dataclasses.replace(cell, settings=threads, first=first)
+    assert run(again, data, tmp_path, said=said) == result and "done" in said[0]
+    shutil.rmtree(tmp_path / "runs")
+    other = dataclasses.replace(cell, first=dataclasses.replace(cell.first, lr=1e-3))
+    assert run(other, data, tmp_path) != result
+
+
 # Results
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 import stn_numpy
 from stn_numpy import tasks
 from stn_numpy.data import Dataset
@@ -26,7 +28,8 @@ class Cell:
     """One number of a table: one network, trained once.
 
     key: its name in the table, such as "st-cnn/affine/R". settings: of the training; its `models`
-    is the one network. task: what the network is asked. prepare: where a task is to be made from
+    is the one network. first: of a training before that, whose weights this one begins with, if
+    any. task: what the network is asked. prepare: where a task is to be made from
     the data first, a function (folder, data, show) -> (task, the data of the cell).
     weights: the name of the file in `book/weights` that the best such cell is kept in, if any.
     """
@@ -34,12 +37,18 @@ class Cell:
     key: str
     settings: Settings
     task: tasks.Digits = tasks.DIGITS
+    first: Settings | None = None
     prepare: Prepare | None = None
     weights: str | None = None
 
     @property
     def folder(self) -> str:
         return f"{self.key.replace('/', '-')}-seed{self.settings.seed}"
+
+    @property
+    def parts(self) -> list[Settings]:
+        """Of its trainings, one after the other; one or two."""
+        return [self.settings] if self.first is None else [self.first, self.settings]
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,9 @@ class Experiment:
 
 def small(cell: Cell, quick: dict[str, object]) -> Cell:
     """The same cell with fewer images, epochs and weights."""
-    return dataclasses.replace(cell, settings=dataclasses.replace(cell.settings, **quick))
+    first = None if cell.first is None else dataclasses.replace(cell.first, **quick)
+    settings = dataclasses.replace(cell.settings, **quick)
+    return dataclasses.replace(cell, settings=settings, first=first)
 
 
 def run_cell(
@@ -90,38 +101,27 @@ def run_cell(
     task = cell.task
     if cell.prepare is not None:
         task, data = cell.prepare(runs / experiment, data, show)
-    settings = cell.settings
     path = results_file(results, experiment)
-    planned = _result(experiment, cell, settings, limited(data, settings.limit), 0, 0, 0.0)
+    planned = _result(experiment, cell, cell.parts, limited(data, cell.settings.limit), 0, 0, 0.0)
     for done in read_results(path):
         if done.same_work(planned):
-            announce(f"{cell.key}, seed {settings.seed}: done, {100 * done.error:.2f} %")
+            announce(f"{cell.key}, seed {cell.settings.seed}: done, {100 * done.error:.2f} %")
             return done
-    if (folder / CHECKPOINT).exists():
-        # On as many threads as before: the sums of a batch are rounded in their order.
-        workers = saved_settings(read_run(folder)[0]).workers
-        settings = dataclasses.replace(settings, workers=workers)
-    run = Run(folder, settings, data, task)
-    try:
-        resumed = run.resume()
-    except CheckpointError as error:
-        raise CheckpointError(f"{error}; delete that folder to begin this cell anew") from None
-    (name,) = settings.models
-    epochs = len(run.trainers[name].epochs) if resumed else 0
-    announce(
-        f"{cell.key}, seed {settings.seed}: "
-        + (f"going on after {epochs} of {settings.epochs} epochs" if epochs else "starting")
-    )
-    metrics = run.train(show(settings.epochs))
-    trained = metrics["results"][name]
+    runs_of_parts: list[Run] = []
+    for settings in cell.parts:
+        part = folder / "first" if settings is cell.first else folder
+        start = runs_of_parts[-1].weights() if runs_of_parts else None
+        runs_of_parts.append(_trained(part, cell, settings, data, task, show, announce, start))
+    run = runs_of_parts[-1]
+    (trained,) = run.metrics()["results"].values()
     result = _result(
         experiment,
         cell,
-        settings,
+        [part.settings for part in runs_of_parts],
         run.data,
         round(trained["test_error"] * len(run.data.test_labels)),
         trained["parameters"],
-        sum(run.seconds[name]) / 60,
+        sum(part.elapsed() for part in runs_of_parts) / 60,
     )
     before = [r.error for r in read_results(path) if _same_network(r, result)]
     add_result(path, result)
@@ -130,23 +130,57 @@ def run_cell(
     return result
 
 
-def _result(experiment, cell, settings, data, mistakes, parameters, minutes) -> Result:
-    described = dataclasses.asdict(settings)
-    described["models"] = list(settings.models)
+def _trained(
+    folder: Path,
+    cell: Cell,
+    settings: Settings,
+    data: Dataset,
+    task: tasks.Digits,
+    show: Show,
+    announce: Callable[[str], None],
+    start: dict[str, dict[str, np.ndarray]] | None,
+) -> Run:
+    """The run of a folder, trained to its end. start: the weights it begins with; None: drawn."""
+    if (folder / CHECKPOINT).exists():
+        # On as many threads as before: the sums of a batch are rounded in their order.
+        workers = saved_settings(read_run(folder)[0]).workers
+        settings = dataclasses.replace(settings, workers=workers)
+    run = Run(folder, settings, data, task)
+    try:
+        run.resume()
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; delete that folder to begin this cell anew") from None
+    epochs = run.epochs()
+    if start is not None and not epochs:
+        run.begin_with(start)
+    announce(
+        f"{cell.key}, seed {settings.seed}"
+        + (" (first part)" if settings is cell.first else "")
+        + (f": going on after {epochs} of {settings.epochs} epochs" if epochs else ": starting")
+    )
+    run.train(show(settings.epochs))
+    return run
+
+
+def _result(experiment, cell, parts, data, mistakes, parameters, minutes) -> Result:
+    *first, last = [
+        dataclasses.asdict(settings) | {"models": list(settings.models)} for settings in parts
+    ]
+    epochs = sum(settings.epochs for settings in parts)
     return Result(
         experiment=experiment,
         cell=cell.key,
-        seed=settings.seed,
+        seed=last["seed"],
         error=mistakes / len(data.test_labels),
         mistakes=mistakes,
         test_images=len(data.test_labels),
-        epochs=settings.epochs,
-        images_seen=settings.epochs * len(data.train_labels),
+        epochs=epochs,
+        images_seen=epochs * len(data.train_labels),
         parameters=parameters,
         minutes=round(minutes, 2),
         commit=code_version(),
         data=describe(data),
-        settings=described,
+        settings=last | ({"first": first[0]} if first else {}),
     )
 
 

@@ -19,7 +19,8 @@ class Result:
 
     cell: such as "st-cnn/affine/R". error: the share of the test set that was answered wrong.
     images_seen: in training, all epochs together. minutes: of training and testing, by the clock.
-    commit: of the code. data: name, sizes and fingerprint of the images. settings: of the training.
+    commit: of the code. data: name, sizes and fingerprint of the images. settings: of the training;
+    of a cell that is trained in two parts those of the second, and in them "first", of the first.
     """
 
     experiment: str
@@ -41,8 +42,15 @@ class Result:
         return self._work() == other._work()
 
     def _work(self) -> tuple:
-        settings = {name: value for name, value in self.settings.items() if name != "workers"}
-        return self.experiment, self.cell, self.seed, self.data, settings
+        return self.experiment, self.cell, self.seed, self.data, _without_workers(self.settings)
+
+
+def _without_workers(settings: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _without_workers(value) if name == "first" else value
+        for name, value in settings.items()
+        if name != "workers"
+    }
 
 
 def written(model: str) -> str:
