@@ -424,6 +424,15 @@ def test_quick_runs_every_cell_and_prints_the_table(name, capsys):
     assert experiment.title in capsys.readouterr().out
 
 
+def test_both_parts_of_a_cell_run_on_the_workers_asked_for(capsys):
+    command = ["experiment", "addition", "--quick", "--only", "cnn/*", "--workers", "2"]
+    assert main(command) == 0
+    (line,) = read_results("runs/quick/addition.jsonl")
+    assert line.settings["workers"] == line.settings["first"]["workers"] == 2
+    assert line.settings["limit"] == line.settings["first"]["limit"] == 300
+    assert [line.settings["first"]["optimizer"], line.settings["optimizer"]] == ["sgd", "adam"]
+
+
 def test_only_some_cells(capsys):
     command = ["experiment", "distorted-mnist", "--quick", "--only", "st-cnn/*/R", "--seed", "0"]
     assert main(command) == 0

@@ -50,6 +50,12 @@ class Cell:
         """Of its trainings, one after the other; one or two."""
         return [self.settings] if self.first is None else [self.first, self.settings]
 
+    def changed(self, **changes: object) -> "Cell":
+        """The same cell with other settings, in both parts."""
+        first = None if self.first is None else dataclasses.replace(self.first, **changes)
+        settings = dataclasses.replace(self.settings, **changes)
+        return dataclasses.replace(self, settings=settings, first=first)
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -73,13 +79,6 @@ class Experiment:
             if (only is None or fnmatch.fnmatchcase(cell.key, only))
             and (seed is None or cell.settings.seed == seed)
         ]
-
-
-def small(cell: Cell, quick: dict[str, object]) -> Cell:
-    """The same cell with fewer images, epochs and weights."""
-    first = None if cell.first is None else dataclasses.replace(cell.first, **quick)
-    settings = dataclasses.replace(cell.settings, **quick)
-    return dataclasses.replace(cell, settings=settings, first=first)
 
 
 def run_cell(

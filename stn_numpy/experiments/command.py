@@ -1,7 +1,6 @@
 """``python -m stn_numpy experiment``: run the cells of a table, or print it."""
 
 import argparse
-import dataclasses
 import shlex
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import stn_numpy
 from stn_numpy import data
 from stn_numpy.errors import UserError
 from stn_numpy.experiments.addition import ADDITION
-from stn_numpy.experiments.cells import Experiment, run_cell, small
+from stn_numpy.experiments.cells import Experiment, run_cell
 from stn_numpy.experiments.colocalisation import COLOCALISATION
 from stn_numpy.experiments.distorted import CLUTTERED, DISTORTED
 from stn_numpy.experiments.lasagne import LASAGNE
@@ -52,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     if args.table:
         return _print_table(experiment, results)
     if args.quick:
-        cells = [small(cell, experiment.quick) for cell in cells]
+        cells = [cell.changed(**experiment.quick) for cell in cells]
     dataset = data.load(args.data)
     print(dataset.notice, flush=True)
     again = [
@@ -67,8 +66,7 @@ def run(args: argparse.Namespace) -> int:
     args.when_interrupted = f"stopped; to go on: python -m stn_numpy {shlex.join(again)}"
     for number, cell in enumerate(cells, 1):
         if args.workers is not None:
-            settings = dataclasses.replace(cell.settings, workers=args.workers)
-            cell = dataclasses.replace(cell, settings=settings)
+            cell = cell.changed(workers=args.workers)
 
         def announce(line: str, number=number) -> None:
             print(f"[{number}/{len(cells)}] {line}", flush=True)
