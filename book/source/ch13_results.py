@@ -187,7 +187,8 @@ for experiment in EXPERIMENTS:
         assert 0 <= line.mistakes <= line.test_images == line.data["test_images"], where
         assert line.error == line.mistakes / line.test_images, where
         assert line.images_seen == line.epochs * line.data["training_images"], where
-        assert line.settings["epochs"] == line.epochs, where
+        first = line.settings.get("first", {"epochs": 0})  # of a training in two parts
+        assert first["epochs"] + line.settings["epochs"] == line.epochs, where
         assert line.settings["seed"] == line.seed, where
         assert line.minutes >= 0 and line.parameters > 0, where
     names = [(line.cell, line.seed) for line in lines[experiment.name]]
