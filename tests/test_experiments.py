@@ -119,7 +119,7 @@ def test_a_run_of_other_settings_is_left_alone(data, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(tiny(), data, tmp_path, StopAfter(1))
     changed = dataclasses.replace(tiny().settings, lr=1e-3)
-    with pytest.raises(CheckpointError, match=r"lr 0.003 then, 0.001 now.*delete that folder"):
+    with pytest.raises(CheckpointError, match=r"lr 0.003 then, 0.001 now.*delete .*fcn-R-seed0 to"):
         run(dataclasses.replace(tiny(), settings=changed), data, tmp_path)
 
 
@@ -136,6 +136,21 @@ def test_the_best_network_is_kept(data, tmp_path, monkeypatch):
         kept.append(about["settings"]["seed"])
         assert arrays["model/fcn/fc1.weight"].shape[1] == 784
     assert kept == [0, 0, 2]
+
+
+def test_weights_of_other_data_stay_and_broken_ones_go(data, tmp_path):
+    run(tiny(), data, tmp_path)
+    kept = tmp_path / "weights" / "fcn-R.npz"
+    before = kept.read_bytes()
+    run(tiny(), limited(data, 20), tmp_path / "other")
+    shutil.copytree(tmp_path / "weights", tmp_path / "other" / "weights", dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "other" / "results")
+    run(tiny(), limited(data, 20), tmp_path / "other")
+    assert (tmp_path / "other" / "weights" / "fcn-R.npz").read_bytes() == before
+    kept.write_bytes(before[:100])
+    shutil.rmtree(tmp_path / "results")
+    run(tiny(), data, tmp_path)
+    assert kept.read_bytes() == before
 
 
 def _with_error(metrics, error):
@@ -166,7 +181,7 @@ def test_a_cell_of_two_parts_begins_its_second_with_the_weights_of_the_first(dat
     assert first[0]["results"]["fcn"]["epochs"][-1]["test_error"] == result.error
     assert result.epochs == 5 and result.images_seen == 5 * 40
     assert result.settings == {**second[0]["settings"], "first": first[0]["settings"]}
-    assert ["(first part): starting" in said[0], "seed 0: starting" in said[1]] == [True, True]
+    assert said == [f"fcn/R, seed 0, part {number} of 2: starting" for number in (1, 2)]
 
 
 @pytest.mark.parametrize("stop", [1, 3, 4])
@@ -174,11 +189,42 @@ def test_a_cell_of_two_parts_goes_on_wherever_it_was_interrupted(data, tmp_path,
     whole = run(two_parts(), data, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         run(two_parts(), data, tmp_path / "parts", StopAfter(stop))
-    result = run(two_parts(), data, tmp_path / "parts")
+    said = []
+    result = run(two_parts(), data, tmp_path / "parts", said=said)
     assert dataclasses.replace(result, minutes=0) == dataclasses.replace(whole, minutes=0)
+    assert (
+        said[0]
+        == "fcn/R, seed 0, part "
+        + {
+            1: "1 of 2: going on after 1 of 3 epochs",
+            3: "2 of 2: starting",
+            4: "2 of 2: going on after 1 of 2 epochs",
+        }[stop]
+    )
     ends = [read_run(tmp_path / part / "runs/test/fcn-R-seed0")[1] for part in ("whole", "parts")]
     for name in ends[0]:
         np.testing.assert_array_equal(ends[0][name], ends[1][name])
+
+
+@pytest.mark.parametrize("before", [tiny, two_parts])
+def test_a_second_part_that_began_otherwise_is_left_alone(data, tmp_path, before):
+    """Of one part only, or of a first part that is no longer there."""
+    result = run(before(), data, tmp_path)
+    folder = tmp_path / "runs" / "test" / "fcn-R-seed0"
+    shutil.rmtree(folder / "first", ignore_errors=True)
+    other = two_parts()
+    other = dataclasses.replace(other, first=dataclasses.replace(other.first, lr=1e-3))
+    with pytest.raises(CheckpointError, match=r"did not begin with .*first has now; delete"):
+        run(other, data, tmp_path)
+    assert read_results(tmp_path / "results" / "test.jsonl") == [result]
+    shutil.rmtree(folder)
+    assert run(other, data, tmp_path).settings["first"]["lr"] == 1e-3
+
+
+def test_the_commit_is_that_of_the_start(data, tmp_path, monkeypatch):
+    commits = iter(["start", "end"])
+    monkeypatch.setattr(cells, "code_version", lambda: next(commits))
+    assert run(tiny(), data, tmp_path).commit == "start"
 
 
 def test_what_a_cell_of_two_parts_has_done_is_known_by_both(data, tmp_path):

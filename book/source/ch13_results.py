@@ -127,9 +127,10 @@ for kind, epochs in distorted.EPOCHS.items():
 #
 # ## The lines
 #
-# A cell of the table is one training, and leaves one line of JSON in the folder `book/results`. The
-# runs take many hours, can be stopped and resumed, and end when they end: this notebook shows what
-# was there when it was last run. Run the cells again, and it shows what is there now.
+# A cell of the table is one training, and leaves one line of JSON in the folder `book/results` (one
+# of *addition*, further below, is two trainings in a row, with one line). The runs take many hours,
+# can be stopped and resumed, and end when they end: this notebook shows what was there when it was
+# last run. Run the cells again, and it shows what is there now.
 
 
 # %%

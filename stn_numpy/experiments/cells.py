@@ -1,13 +1,13 @@
 """A cell of a table, and how it is filled."""
 
+import contextlib
 import dataclasses
 import fnmatch
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 import stn_numpy
 from stn_numpy import tasks
@@ -25,13 +25,14 @@ Prepare = Callable[[Path, Dataset, Show], tuple[tasks.Digits, Dataset]]
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of a table: one network, trained once.
+    """One number of a table: one network, trained once, or twice in a row.
 
     key: its name in the table, such as "st-cnn/affine/R". settings: of the training; its `models`
-    is the one network. first: of a training before that, whose weights this one begins with, if
-    any. task: what the network is asked. prepare: where a task is to be made from
-    the data first, a function (folder, data, show) -> (task, the data of the cell).
-    weights: the name of the file in `book/weights` that the best such cell is kept in, if any.
+    is the one network. task: what the network is asked. first: of a training before that, whose
+    weights this one begins with, if any; with one seed both see the same pictures epoch by epoch.
+    prepare: where a task is to be made from the data first, a function (folder, data, show) ->
+    (task, the data of the cell). weights: the name of the file in `book/weights` that the best such
+    cell is kept in, if any.
     """
 
     key: str
@@ -106,40 +107,50 @@ def run_cell(
         if done.same_work(planned):
             announce(f"{cell.key}, seed {cell.settings.seed}: done, {100 * done.error:.2f} %")
             return done
-    runs_of_parts: list[Run] = []
-    for settings in cell.parts:
-        part = folder / "first" if settings is cell.first else folder
-        start = runs_of_parts[-1].weights() if runs_of_parts else None
-        runs_of_parts.append(_trained(part, cell, settings, data, task, show, announce, start))
-    run = runs_of_parts[-1]
-    (trained,) = run.metrics()["results"].values()
+    folders = [folder / "first", folder][-len(cell.parts) :]
+    trainings = [
+        _resumed(part, settings, data, task, folder)
+        for part, settings in zip(folders, cell.parts, strict=True)
+    ]
+    *first, last = trainings
+    if last.epochs() and any(run.epochs() < run.settings.epochs for run in first):
+        raise CheckpointError(
+            f"{folder / CHECKPOINT}: did not begin with what {folder / 'first'} has now; "
+            f"delete {folder} to begin this cell anew"
+        )
+    for number, run in enumerate(trainings, 1):
+        epochs, of = run.epochs(), run.settings.epochs
+        if run is last and first and not epochs:
+            last.begin_with(first[0].weights())
+        if run is last or epochs < of:
+            announce(
+                f"{cell.key}, seed {run.settings.seed}"
+                + (f", part {number} of {len(trainings)}: " if first else ": ")
+                + (f"going on after {epochs} of {of} epochs" if epochs else "starting")
+            )
+        run.train(show(of))
+    (trained,) = last.metrics()["results"].values()
     result = _result(
         experiment,
         cell,
-        [part.settings for part in runs_of_parts],
-        run.data,
-        round(trained["test_error"] * len(run.data.test_labels)),
+        [run.settings for run in trainings],
+        last.data,
+        round(trained["test_error"] * len(last.data.test_labels)),
         trained["parameters"],
-        sum(part.elapsed() for part in runs_of_parts) / 60,
+        sum(run.elapsed() for run in trainings) / 60,
     )
-    before = [r.error for r in read_results(path) if _same_network(r, result)]
+    # The code that was loaded, whatever has become of its files meanwhile.
+    result = dataclasses.replace(result, commit=planned.commit)
+    if weights is not None and cell.weights is not None:
+        _keep_the_better(folder / CHECKPOINT, weights / cell.weights)
     add_result(path, result)
-    if weights is not None and cell.weights is not None and result.error <= min(before, default=1):
-        _keep(folder / CHECKPOINT, weights / cell.weights)
     return result
 
 
-def _trained(
-    folder: Path,
-    cell: Cell,
-    settings: Settings,
-    data: Dataset,
-    task: tasks.Digits,
-    show: Show,
-    announce: Callable[[str], None],
-    start: dict[str, dict[str, np.ndarray]] | None,
+def _resumed(
+    folder: Path, settings: Settings, data: Dataset, task: tasks.Digits, whole: Path
 ) -> Run:
-    """The run of a folder, trained to its end. start: the weights it begins with; None: drawn."""
+    """The run of a folder, where it stands. whole: the folder of its cell."""
     if (folder / CHECKPOINT).exists():
         # On as many threads as before: the sums of a batch are rounded in their order.
         workers = saved_settings(read_run(folder)[0]).workers
@@ -148,16 +159,7 @@ def _trained(
     try:
         run.resume()
     except CheckpointError as error:
-        raise CheckpointError(f"{error}; delete that folder to begin this cell anew") from None
-    epochs = run.epochs()
-    if start is not None and not epochs:
-        run.begin_with(start)
-    announce(
-        f"{cell.key}, seed {settings.seed}"
-        + (" (first part)" if settings is cell.first else "")
-        + (f": going on after {epochs} of {settings.epochs} epochs" if epochs else ": starting")
-    )
-    run.train(show(settings.epochs))
+        raise CheckpointError(f"{error}; delete {whole} to begin this cell anew") from None
     return run
 
 
@@ -183,20 +185,25 @@ def _result(experiment, cell, parts, data, mistakes, parameters, minutes) -> Res
     )
 
 
-def _same_network(one: Result, other: Result) -> bool:
-    """Of one kind, on one distortion of the same data; whichever transform and seed."""
-    kinds = [
-        (r.settings["models"], r.settings["distortion"], r.data["fingerprint"])
-        for r in (one, other)
-    ]
-    return kinds[0] == kinds[1]
+def _keep_the_better(checkpoint: Path, path: Path) -> None:
+    """Put a finished run's checkpoint at `path`, unless a better one of the same data is there.
 
-
-def _keep(checkpoint: Path, path: Path) -> None:
-    """A finished run's checkpoint holds its network and nothing else that is large."""
+    It holds the network and nothing else that is large. Weights of other data stay: what learned
+    from a few digits is not to replace what learned from MNIST. A file that is broken is replaced.
+    """
+    ours = read_run(checkpoint)[0]
+    with contextlib.suppress(CheckpointError):
+        theirs = read_run(path)[0]
+        if ours["data"] != theirs["data"] or _error(ours) > _error(theirs):
+            return
     content = checkpoint.read_bytes()
     with atomic_write(path) as file:
         file.write(content)
+
+
+def _error(about: dict[str, Any]) -> float:
+    (result,) = about["results"].values()
+    return result["test_error"]
 
 
 def code_version() -> str:
