@@ -276,15 +276,15 @@ class Run:
         return True
 
     def epochs(self) -> int:
-        """How many of them are behind it, all networks together."""
+        """How many have been trained, those of all networks together."""
         return sum(len(trainer.epochs) for trainer in self.trainers.values())
 
     def elapsed(self) -> float:
-        """The seconds of its epochs."""
+        """How many seconds they took, training and testing."""
         return sum(map(sum, self.seconds.values()))
 
     def weights(self) -> dict[str, dict[str, np.ndarray]]:
-        """Those of each network."""
+        """The state_dict of each network that has been built, by its name; for `begin_with`."""
         return {name: trainer.model.state_dict() for name, trainer in self.trainers.items()}
 
     def begin_with(self, weights: dict[str, dict[str, np.ndarray]]) -> None:

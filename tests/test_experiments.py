@@ -192,15 +192,12 @@ def test_a_cell_of_two_parts_goes_on_wherever_it_was_interrupted(data, tmp_path,
     said = []
     result = run(two_parts(), data, tmp_path / "parts", said=said)
     assert dataclasses.replace(result, minutes=0) == dataclasses.replace(whole, minutes=0)
-    assert (
-        said[0]
-        == "fcn/R, seed 0, part "
-        + {
-            1: "1 of 2: going on after 1 of 3 epochs",
-            3: "2 of 2: starting",
-            4: "2 of 2: going on after 1 of 2 epochs",
-        }[stop]
-    )
+    where = {
+        1: "1 of 2: going on after 1 of 3 epochs",
+        3: "2 of 2: starting",
+        4: "2 of 2: going on after 1 of 2 epochs",
+    }
+    assert said[0] == f"fcn/R, seed 0, part {where[stop]}"
     ends = [read_run(tmp_path / part / "runs/test/fcn-R-seed0")[1] for part in ("whole", "parts")]
     for name in ends[0]:
         np.testing.assert_array_equal(ends[0][name], ends[1][name])

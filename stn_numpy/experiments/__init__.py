@@ -6,8 +6,8 @@
 An `Experiment` is a table with the figures somebody published and the `Cell`s that fill it. A cell
 says which network is trained on what, with which seed, in one part or two; `run_cell` trains it in
 a folder of its own, goes on where an interrupted run stopped, and adds one line to
-`book/results/<experiment>.jsonl`. A table is made from those lines
-alone, so it is the same wherever the file is.
+`book/results/<experiment>.jsonl`. A table is made from those lines alone, so it is the same
+wherever the file is.
 
 The files:
 
