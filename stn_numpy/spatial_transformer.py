@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from stn_numpy import checks
 from stn_numpy import functional as F
 from stn_numpy.autograd import Tensor
@@ -117,3 +119,30 @@ def start_at_identity(localisation: Module, transform: Transform) -> None:
         )
     last.weight.data[...] = 0
     last.bias.data[...] = transform.identity()
+
+
+def begin_as_affine(model: Module, affine: Module) -> None:
+    """Give a network the weights of its affine twin: it does just the same, and can learn more.
+
+    All is copied but the last layer of each localisation net. There theta = W h + b, and the theta
+    of the other kind that maps alike, `of_affine(theta)`, is linear in it: so of each column of W,
+    and of b, it is taken once.
+
+    model: its transformations have an `of_affine`: projective, thin plate spline. affine: the same
+    network with affine transformers. Raises TypeError or ValueError, and changes nothing, where
+    they are not such twins.
+    """
+    arrays, kinds = affine.state_dict(), {}
+    for reader in model.modules():
+        if isinstance(reader, SpatialTransformer):
+            *_, last = reader.localisation.modules()
+            kinds |= {id(last.weight): reader.transform, id(last.bias): reader.transform}
+    for name, parameter in model.named_parameters():
+        transform = kinds.get(id(parameter))
+        if transform is None or name not in arrays:
+            continue
+        if not hasattr(transform, "of_affine"):
+            raise TypeError(f"begin_as_affine: {transform} has no of_affine, the affine maps")
+        theta = transform.of_affine(np.atleast_2d(arrays[name].T))
+        arrays[name] = theta.T if parameter.ndim > 1 else theta[0]
+    model.load_state_dict(arrays)

@@ -26,6 +26,7 @@ from stn_numpy.errors import CheckpointError, UserError
 from stn_numpy.files import write_text
 from stn_numpy.nn import Dropout, Module
 from stn_numpy.parallel import Workers, default_workers, shards
+from stn_numpy.spatial_transformer import begin_as_affine
 
 CHECKPOINT, METRICS, TIMING = "checkpoint.npz", "metrics.json", "timing.json"
 SCHEDULES = ("one-cycle", "cosine", "step", "constant")
@@ -283,14 +284,17 @@ class Run:
         """How many seconds they took, training and testing."""
         return sum(map(sum, self.seconds.values()))
 
-    def weights(self) -> dict[str, dict[str, np.ndarray]]:
-        """The state_dict of each network that has been built, by its name; for `begin_with`."""
-        return {name: trainer.model.state_dict() for name, trainer in self.trainers.items()}
+    def begin_with(self, first: "Run") -> None:
+        """Take the weights of another run's networks in place of drawn ones; before any epoch.
 
-    def begin_with(self, weights: dict[str, dict[str, np.ndarray]]) -> None:
-        """Take these weights, each network's, in place of drawn ones; for a run of no epoch yet."""
-        for name, arrays in weights.items():
-            self._trainer(name).model.load_state_dict(arrays)
+        Where its transformation is another one, it is affine, and ours begins as that.
+        """
+        for name, trainer in first.trainers.items():
+            model = self._trainer(name).model
+            if first.settings.transform == self.settings.transform:
+                model.load_state_dict(trainer.model.state_dict())
+            else:
+                begin_as_affine(model, trainer.model)
 
     def train(self, show: "Display") -> dict[str, Any]:
         """Train what is not yet trained; return the metrics."""

@@ -75,6 +75,11 @@ class Projective:
     def grid(self, theta: Any, size: Size, align_corners: bool = False) -> Tensor:
         return F.projective_grid(theta, size, align_corners)
 
+    def of_affine(self, theta: np.ndarray) -> np.ndarray:
+        """The theta (N, 8) that maps as an affine one does, (N, 6): g = h = 0."""
+        N = _checked("Projective.of_affine", theta, Affine.parameters)
+        return np.concatenate([theta, np.zeros((N, 2), theta.dtype)], axis=1)
+
 
 @dataclass(frozen=True)
 class ThinPlateSpline:
@@ -95,6 +100,15 @@ class ThinPlateSpline:
     def grid(self, theta: Any, size: Size, align_corners: bool = False) -> Tensor:
         N = _checked("ThinPlateSpline", theta, self.parameters)
         return F.tps_grid(F.reshape(theta, (N, self.K * self.K, 2)), size, align_corners)
+
+    def of_affine(self, theta: np.ndarray) -> np.ndarray:
+        """The theta (N, 2 K K) that maps as an affine one does, (N, 6): it takes each control point
+        to where the affine map takes it, and so bends nothing.
+        """
+        N = _checked("ThinPlateSpline.of_affine", theta, Affine.parameters)
+        A = theta.reshape(N, 2, 3)
+        points = control_points(self.K, theta.dtype)
+        return (points @ A[:, :, :2].swapaxes(1, 2) + A[:, None, :, 2]).reshape(N, -1)
 
 
 def _checked(function: str, theta: Any, parameters: int) -> int:

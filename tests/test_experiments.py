@@ -184,6 +184,21 @@ def test_a_cell_of_two_parts_begins_its_second_with_the_weights_of_the_first(dat
     assert said == [f"fcn/R, seed 0, part {number} of 2: starting" for number in (1, 2)]
 
 
+def test_a_cell_may_learn_as_affine_first(data, tmp_path):
+    """At a rate of nothing the second part answers as the first did at its end."""
+    as_spline = tiny().changed(
+        models=("st-cnn",), transform="tps", lr=1e-30, parameters=20_000, schedule="constant"
+    )
+    first = dataclasses.replace(as_spline.settings, transform="affine", lr=1e-2, epochs=4)
+    result = run(dataclasses.replace(as_spline, first=first), data, tmp_path)
+    folder = tmp_path / "runs" / "test" / as_spline.folder
+    before, after = read_run(folder / "first"), read_run(folder)
+    last = "model/st-cnn/transformer.localisation.9.weight"
+    assert before[1][last].shape[0] == 6 and after[1][last].shape[0] == 32
+    assert np.abs(before[1][last]).max() > 1e-2, "theta has learned something"
+    assert before[0]["results"]["st-cnn"]["epochs"][-1]["test_error"] == result.error < 0.8
+
+
 @pytest.mark.parametrize("stop", [1, 3, 4])
 def test_a_cell_of_two_parts_goes_on_wherever_it_was_interrupted(data, tmp_path, stop):
     whole = run(two_parts(), data, tmp_path / "whole")
@@ -324,6 +339,14 @@ def test_the_cells_of_the_paper():
             if s.distortion == column
         }
         assert len(schedules) == 1
+
+
+def test_only_the_pair_of_thin_plates_of_addition_learns_as_affine_first():
+    for cell in addition.ADDITION.cells:
+        first, second = cell.parts
+        pair = cell.key == "2xst-cnn/tps/RTS"
+        assert first.transform == ("affine" if pair else second.transform)
+        assert (first.optimizer, second.optimizer) == ("sgd", "adam")
 
 
 def test_the_table_has_the_paper_beside_ours():

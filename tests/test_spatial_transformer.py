@@ -7,7 +7,12 @@ import stn_numpy.functional as F
 from stn_numpy import Tensor, gradcheck
 from stn_numpy.functional.kernels import Bicubic
 from stn_numpy.nn import Conv2d, Flatten, Linear, Module, ReLU, Sequential, Tanh
-from stn_numpy.spatial_transformer import SpatialTransformer, start_at_identity
+from stn_numpy.spatial_transformer import (
+    ParallelTransformers,
+    SpatialTransformer,
+    begin_as_affine,
+    start_at_identity,
+)
 from stn_numpy.transforms import Affine, Attention, Projective, ThinPlateSpline
 
 ALL = (Affine(), Attention(), Projective(), ThinPlateSpline(), ThinPlateSpline(3))
@@ -337,3 +342,49 @@ def test_start_at_identity_serves_networks_of_another_make(rng):
     start_at_identity(net, Projective())
     theta = net(rng.normal(size=(2, 5)).astype(np.float32))
     np.testing.assert_array_equal(theta.data, [[1, 0, 0, 0, 1, 0, 0, 0]] * 2)
+
+
+# To begin as affine
+
+
+def reader_and_more(transform, rng, readers=1, hidden=4):
+    """A network of some transformers and a layer behind, awake."""
+    readers = [
+        awake(SpatialTransformer(localisation(transform, rng, hidden=hidden), transform), rng, 0.3)
+        for _ in range(readers)
+    ]
+    behind = Linear(len(readers) * int(np.prod(SHAPE[1:])), 3, rng=rng).astype(np.float64)
+    return Sequential(ParallelTransformers(*readers), Flatten(), behind)
+
+
+@pytest.mark.parametrize("transform", [Projective(), ThinPlateSpline(), ThinPlateSpline(3)])
+@pytest.mark.parametrize("readers", [1, 2])
+def test_begun_as_affine_it_does_what_its_twin_does(transform, readers, rng):
+    affine = reader_and_more(Affine(), rng, readers)
+    model = reader_and_more(transform, rng, readers)
+    U = rng.normal(size=SHAPE)
+    before = {name: value.copy() for name, value in affine.state_dict().items()}
+    assert np.abs(model(U).data - affine(U).data).max() > 0.1
+    begin_as_affine(model, affine)
+    np.testing.assert_allclose(model(U).data, affine(U).data, rtol=0, atol=1e-12)
+    thetas = [reader.theta(U).data for reader in affine[0].readers()]
+    assert all(np.ptp(theta, axis=0).min() > 1e-3 for theta in thetas), "they depend on U"
+    for name, value in affine.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_twins_only(rng):
+    affine, pair = reader_and_more(Affine(), rng), reader_and_more(Affine(), rng, 2)
+    other = reader_and_more(ThinPlateSpline(), rng)
+    for model, twin, error, message in (
+        (reader_and_more(Attention(), rng), affine, TypeError, r"Attention\(\) has no of_affine"),
+        (reader_and_more(Projective(), rng), other, ValueError, r"\(4, 32\), want \(N, 6\)"),
+        (reader_and_more(Projective(), rng, 2), affine, ValueError, "0.1.* is missing"),
+        (reader_and_more(Projective(), rng), pair, ValueError, "0.1.* is not known"),
+        (reader_and_more(Projective(), rng, hidden=5), affine, ValueError, r"want \(8, 5\)"),
+    ):
+        before = {name: value.copy() for name, value in model.state_dict().items()}
+        with pytest.raises(error, match=message):
+            begin_as_affine(model, twin)
+        for name, value in model.state_dict().items():
+            np.testing.assert_array_equal(value, before[name])

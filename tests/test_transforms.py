@@ -279,3 +279,34 @@ def test_other_wrong_arguments_are_named():
     for wrong in ("affine", Affine, None, 3):
         with pytest.raises(TypeError, match=r"f: transform is .*, want an object such as"):
             check_transform("f", wrong)
+
+
+# Affine, as the theta of another kind
+
+CONTAIN_AFFINE = (Projective(), ThinPlateSpline(2), ThinPlateSpline(3), ThinPlateSpline())
+
+
+@both_corners
+@pytest.mark.parametrize("transform", CONTAIN_AFFINE, ids=repr)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_of_affine_maps_as_affine_does(transform, dtype, align_corners, rng):
+    theta = near_identity(Affine(), rng, 3, spread=2).astype(dtype)
+    ours = transform.of_affine(theta)
+    assert ours.shape == (3, transform.parameters) and ours.dtype == dtype
+    size = (3, 2, 5, 4)
+    np.testing.assert_allclose(
+        transform.grid(ours, size, align_corners).data,
+        Affine().grid(theta, size, align_corners).data,
+        rtol=0,
+        atol=2e-5 if dtype is np.float32 else 1e-13,
+    )
+    identity = transform.of_affine(Affine().identity()[None])
+    np.testing.assert_allclose(identity[0], transform.identity(), rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("transform", CONTAIN_AFFINE[::2], ids=repr)
+@pytest.mark.parametrize("shape", [(6,), (2, 3), (2, 8), (2, 2, 3)])
+def test_of_affine_wants_affine_thetas(transform, shape):
+    name = f"{type(transform).__name__}.of_affine"
+    with pytest.raises(ValueError, match=rf"{name}: theta has .*, want \(N, "):
+        transform.of_affine(np.zeros(shape))

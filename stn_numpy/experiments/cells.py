@@ -121,7 +121,7 @@ def run_cell(
     for number, run in enumerate(trainings, 1):
         epochs, of = run.epochs(), run.settings.epochs
         if run is last and first and not epochs:
-            last.begin_with(first[0].weights())
+            last.begin_with(first[0])
         if run is last or epochs < of:
             announce(
                 f"{cell.key}, seed {run.settings.seed}"
