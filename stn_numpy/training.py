@@ -178,7 +178,7 @@ class Trainer:
         )
 
     def state(self) -> dict[str, np.ndarray]:
-        """All arrays of a network that is still learning."""
+        """The optimizer's arrays, which only a network that is still learning needs."""
         return checkpoint.prefixed(f"optimizer/{self.name}", self.optimizer.state_dict())
 
     def load(self, epochs: list[dict], arrays: dict[str, np.ndarray]) -> None:
@@ -289,12 +289,12 @@ class Run:
 
         Where its transformation is another one, it is affine, and ours begins as that.
         """
-        for name, trainer in first.trainers.items():
-            model = self._trainer(name).model
+        for name in first.settings.models:
+            model, theirs = self._trainer(name).model, first._trainer(name).model
             if first.settings.transform == self.settings.transform:
-                model.load_state_dict(trainer.model.state_dict())
+                model.load_state_dict(theirs.state_dict())
             else:
-                begin_as_affine(model, trainer.model)
+                begin_as_affine(model, theirs)
 
     def train(self, show: "Display") -> dict[str, Any]:
         """Train what is not yet trained; return the metrics."""

@@ -4,8 +4,10 @@ import dataclasses
 import json
 import re
 import shutil
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +22,9 @@ from stn_numpy.experiments import addition, cells, colocalisation, distorted, la
 from stn_numpy.experiments.command import EXPERIMENTS
 from stn_numpy.experiments.results import Result, add_result, mean_error, read_results
 from stn_numpy.gradcheck import gradcheck
-from stn_numpy.training import Display, Settings, limited, read_run, wilson
+from stn_numpy.training import Display, Settings, limited, read_run, trained_model, wilson
+
+BOOK = Path(__file__).resolve().parents[1] / "book"
 
 
 @pytest.fixture(autouse=True)
@@ -147,6 +151,13 @@ def test_weights_of_other_data_stay_and_broken_ones_go(data, tmp_path):
     shutil.rmtree(tmp_path / "other" / "results")
     run(tiny(), limited(data, 20), tmp_path / "other")
     assert (tmp_path / "other" / "weights" / "fcn-R.npz").read_bytes() == before
+    # And what learned from more images takes the place of what learned from fewer.
+    (tmp_path / "fewer" / "weights").mkdir(parents=True)
+    run(tiny(), limited(data, 20), tmp_path / "fewer")
+    shutil.rmtree(tmp_path / "fewer" / "runs")
+    run(tiny(), data, tmp_path / "fewer")
+    about, _ = read_run(tmp_path / "fewer" / "weights" / "fcn-R.npz")
+    assert about["data"]["training_images"] == 40
     kept.write_bytes(before[:100])
     shutil.rmtree(tmp_path / "results")
     run(tiny(), data, tmp_path)
@@ -184,19 +195,33 @@ def test_a_cell_of_two_parts_begins_its_second_with_the_weights_of_the_first(dat
     assert said == [f"fcn/R, seed 0, part {number} of 2: starting" for number in (1, 2)]
 
 
+def affine_first(**changes):
+    changes = {"parameters": 20_000, "lr": 1e-30} | changes
+    spline = tiny().changed(models=("st-cnn",), transform="tps", schedule="constant", **changes)
+    first = dataclasses.replace(spline.settings, transform="affine", lr=1e-2, epochs=4)
+    return dataclasses.replace(spline, first=first)
+
+
 def test_a_cell_may_learn_as_affine_first(data, tmp_path):
-    """At a rate of nothing the second part answers as the first did at its end."""
-    as_spline = tiny().changed(
-        models=("st-cnn",), transform="tps", lr=1e-30, parameters=20_000, schedule="constant"
-    )
-    first = dataclasses.replace(as_spline.settings, transform="affine", lr=1e-2, epochs=4)
-    result = run(dataclasses.replace(as_spline, first=first), data, tmp_path)
-    folder = tmp_path / "runs" / "test" / as_spline.folder
-    before, after = read_run(folder / "first"), read_run(folder)
-    last = "model/st-cnn/transformer.localisation.9.weight"
-    assert before[1][last].shape[0] == 6 and after[1][last].shape[0] == 32
-    assert np.abs(before[1][last]).max() > 1e-2, "theta has learned something"
-    assert before[0]["results"]["st-cnn"]["epochs"][-1]["test_error"] == result.error < 0.8
+    """At a rate of nothing the second part reads where the first did at its end."""
+    cell = affine_first()
+    result = run(cell, data, tmp_path)
+    folder = tmp_path / "runs" / "test" / cell.folder
+    nets = [trained_model(*read_run(part), "st-cnn") for part in (folder / "first", folder)]
+    x = data.test_images[:, None].astype(np.float32) / 255
+    affine, spline = [net.transformer.grid(x).data for net in nets]
+    assert np.ptp(affine, axis=0).max() > 0.02, "it has learned to read after the image"
+    np.testing.assert_allclose(spline, affine, rtol=0, atol=2e-5)
+    np.testing.assert_allclose(nets[1](x).data, nets[0](x).data, rtol=0, atol=2e-3)
+    before = read_run(folder / "first")[0]["results"]["st-cnn"]["epochs"]
+    assert result.error == before[-1]["test_error"]
+
+
+def test_parts_that_do_not_fit_are_refused_before_the_first_is_trained(data, tmp_path):
+    cell, said = affine_first(parameters=16_000), []
+    with pytest.raises(ValueError, match=r"conv1.weight has shape \(9, .* want \(8, "):
+        run(cell, data, tmp_path, said=said)
+    assert not said and not list(tmp_path.glob("runs/**/*.npz"))
 
 
 @pytest.mark.parametrize("stop", [1, 3, 4])
@@ -233,10 +258,63 @@ def test_a_second_part_that_began_otherwise_is_left_alone(data, tmp_path, before
     assert run(other, data, tmp_path).settings["first"]["lr"] == 1e-3
 
 
-def test_the_commit_is_that_of_the_start(data, tmp_path, monkeypatch):
-    commits = iter(["start", "end"])
-    monkeypatch.setattr(cells, "code_version", lambda: next(commits))
-    assert run(tiny(), data, tmp_path).commit == "start"
+def test_a_line_names_every_commit_that_trained_it(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(cells, "code_version", lambda: "old")
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny(), data, tmp_path, StopAfter(1))
+    assert run(tiny(), data, tmp_path / "at once").commit == "old"
+    monkeypatch.setattr(cells, "code_version", lambda: "version 7")
+    assert run(tiny(), data, tmp_path).commit == "old, version 7"
+
+
+def test_the_commit_is_read_once(monkeypatch):
+    """A commit that is made while cells are trained changes nothing of the code that was loaded."""
+    asked = []
+
+    def git(command, **kwargs):
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 0, stdout=f"{len(asked):012x}\n")
+
+    monkeypatch.setattr(cells.subprocess, "run", git)
+    cells.code_version.cache_clear()
+    try:
+        first = cells.code_version()
+        assert asked and first.startswith("00000000000")
+        before = len(asked)
+        assert cells.code_version() == first and len(asked) == before
+    finally:
+        cells.code_version.cache_clear()
+
+
+def test_where_lines_can_not_be_written_nothing_is_trained(data, tmp_path):
+    (tmp_path / "results").write_text("a file")
+    said = []
+    with pytest.raises(OSError, match="results"):
+        run(tiny(), data, tmp_path, said=said)
+    assert not said and not (tmp_path / "runs").exists()
+
+
+def test_a_broken_checkpoint_says_what_to_do(data, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny(), data, tmp_path, StopAfter(1))
+    folder = tmp_path / "runs" / "test" / "fcn-R-seed0"
+    (folder / "checkpoint.npz").write_bytes(b"PK broken")
+    with pytest.raises(CheckpointError, match=rf"checkpoint.npz.*; delete {folder} to begin"):
+        run(tiny(), data, tmp_path)
+
+
+def test_what_is_done_is_not_prepared_again(data, tmp_path):
+    asked = []
+
+    def prepare(cell, folder, everything, show):
+        asked.append((cell.key, folder, len(everything.train_labels)))
+        return cell.task
+
+    cell = dataclasses.replace(tiny(), select=lambda d: limited(d, 20), prepare=prepare)
+    result = run(cell, data, tmp_path)
+    assert asked == [("fcn/R", tmp_path / "runs" / "test", 40)]
+    assert result.images_seen == 2 * 20 and result.test_images == 20
+    assert run(cell, data, tmp_path) == result and len(asked) == 1
 
 
 def test_what_a_cell_of_two_parts_has_done_is_known_by_both(data, tmp_path):
@@ -283,6 +361,32 @@ def test_lines_are_added_and_replaced(tmp_path):
     assert [r.mistakes for r in read_results(path)] == [2, 3, 4]
     path.write_text(path.read_text() + "{}\n")
     with pytest.raises(DataError, match=r"x\.jsonl, line 4: not a result"):
+        read_results(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": {}}, "data has no name"),
+        ({"data": "MNIST"}, "data is 'MNIST', want dict"),
+        ({"test_images": 0}, "test_images is 0, want at least 1"),
+        ({"mistakes": "60"}, "mistakes is '60', want int"),
+        ({"minutes": None}, "minutes is None, want float"),
+        ({"more": 1}, "unexpected keyword argument 'more'"),
+    ],
+)
+def test_a_line_that_is_no_result_is_named(tmp_path, changes, message):
+    path = tmp_path / "x.jsonl"
+    add_result(path, line())
+    path.write_text(path.read_text() + json.dumps(dataclasses.asdict(line()) | changes) + "\n")
+    with pytest.raises(DataError, match=rf"x\.jsonl, line 2: not a result .*{message}"):
+        read_results(path)
+
+
+def test_a_file_that_is_no_text_is_no_result(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b'{"cell": "\xff"}\n')
+    with pytest.raises(DataError, match=r"x\.jsonl, line 1: not a result"):
         read_results(path)
 
 
@@ -347,6 +451,9 @@ def test_only_the_pair_of_thin_plates_of_addition_learns_as_affine_first():
         pair = cell.key == "2xst-cnn/tps/RTS"
         assert first.transform == ("affine" if pair else second.transform)
         assert (first.optimizer, second.optimizer) == ("sgd", "adam")
+        if pair:
+            nets = [part.build("2xst-cnn", cell.task) for part in cell.parts]
+            assert len({net.conv1.weight.shape for net in nets}) == 1
 
 
 def test_the_table_has_the_paper_beside_ours():
@@ -436,7 +543,7 @@ def test_overlap_counts_pixels():
     assert colocalisation.overlap(theta[:1] + 5, left_top[:1], 60) == 0
 
 
-def test_colocalisation_learns_where_and_leaves_its_encoder_alone():
+def test_colocalisation_learns_where_and_leaves_its_encoder_alone(monkeypatch):
     rng = np.random.default_rng(0)
     encoder = nn.Sequential(
         conv=nn.Conv2d(1, 2, 9, rng=rng), flat=nn.Flatten(), classifier=nn.Linear(800, 10, rng=rng)
@@ -468,8 +575,11 @@ def test_colocalisation_learns_where_and_leaves_its_encoder_alone():
     loss_away, _ = task.answer(network, away, np.zeros_like(y))
     assert loss_away.item() == pytest.approx(colocalisation.MARGIN, abs=1e-5)
     # The belief about the mean: windows that are all off by the same cost more.
-    last.bias.data[...] = [0.3, 0.0]
-    assert task.answer(network, x, y)[0].item() != loss.item()
+    last.bias.data[...] = [0.3, 0.2]
+    total = task.answer(network, x, y)[0].item()
+    monkeypatch.setattr(colocalisation, "CENTRE", 0.0)
+    alone = task.answer(network, x, y)[0].item()
+    assert total - alone == pytest.approx(10 * (0.3**2 + 0.2**2), abs=1e-4)
 
 
 # The command
@@ -518,6 +628,7 @@ def test_only_some_cells(capsys):
         (["nothing"], "invalid choice: 'nothing'"),
         (["addition", "--only", "cnn/R"], "addition has no cell cnn/R"),
         (["addition", "--seed", "7"], "has no cell .*seed 7"),
+        (["addition", "--quick", "--results", str(BOOK / "results")], "would replace the lines"),
         (["addition", "--workers", "0"], "--workers is 0, want at least 1"),
         (["addition", "--table", "--results", "nowhere"], "addition.jsonl: no results yet"),
     ],
@@ -538,9 +649,11 @@ def test_an_interrupted_experiment_says_how_to_go_on(capsys, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cells.Run, "train", stop)
-    assert main(["experiment", "addition", "--quick", "--only", "cnn/*"]) == 130
+    command = ["experiment", "addition", "--quick", "--only", "cnn/*", "--workers", "2"]
+    assert main(command) == 130
     err = capsys.readouterr().err
-    assert "to go on: python -m stn_numpy experiment addition --only 'cnn/*' --quick" in err
+    again = "experiment addition --only 'cnn/*' --quick --workers 2"
+    assert f"to go on: python -m stn_numpy {again}" in err
 
 
 def test_lines_of_other_data_are_not_mixed(data):

@@ -12,10 +12,10 @@ with (`models.start_apart`). But it is slow, and Adam learns the rest. Where Ada
 same start, both of the affine pair came to follow both digits. The second part begins with the
 pictures of the first, epoch by epoch.
 
-The pair of thin plates is affine in the first part, and bends in the second. SGD moves the frame of
-a thin plate a sixteenth as far as an affine one, as a sixteenth of the gradient comes to each of
-its 16 points. A pair that was to bend from the start came to follow both digits, and left 20.46 %
-wrong (`git show 7073bba:book/results/addition.jsonl`).
+The pair of thin plates is affine in the first part, and bends in the second. SGD shifts the frame
+of a thin plate a sixteenth as far as an affine one: the gradients of its 16 points add up to the
+affine one, but each point goes by its own. A pair that was to bend from the start came to follow
+both digits, and left 20.46 % wrong (`git show 7073bba:book/results/addition.jsonl`).
 """
 
 from dataclasses import replace

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import fnmatch
+import functools
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,13 +15,14 @@ from stn_numpy import tasks
 from stn_numpy.data import Dataset
 from stn_numpy.errors import CheckpointError
 from stn_numpy.experiments.results import Result, add_result, read_results, results_file
-from stn_numpy.files import atomic_write
+from stn_numpy.files import alone, atomic_write, write_text
 from stn_numpy.tables import Table
 from stn_numpy.training import CHECKPOINT, Display, Run, Settings, describe, limited, read_run
 from stn_numpy.training import settings_of as saved_settings
 
 Show = Callable[[int], Display]  # how many epochs there will be -> what shows them
-Prepare = Callable[[Path, Dataset, Show], tuple[tasks.Digits, Dataset]]
+Prepare = Callable[["Cell", Path, Dataset, Show], tasks.Digits]
+COMMITS = "commits.txt"
 
 
 @dataclass(frozen=True)
@@ -30,15 +32,16 @@ class Cell:
     key: its name in the table, such as "st-cnn/affine/R". settings: of the training; its `models`
     is the one network. task: what the network is asked. first: of a training before that, whose
     weights this one begins with, if any; with one seed both see the same pictures epoch by epoch.
-    prepare: where a task is to be made from the data first, a function (folder, data, show) ->
-    (task, the data of the cell). weights: the name of the file in `book/weights` that the best such
-    cell is kept in, if any.
+    select: the part of the data that it learns from, if not all. prepare: where its task is to be
+    made first, a function (cell, a folder, all data, show) -> task. weights: the name of the file
+    in `book/weights` that the best such cell is kept in, if any.
     """
 
     key: str
     settings: Settings
     task: tasks.Digits = tasks.DIGITS
     first: Settings | None = None
+    select: Callable[[Dataset], Dataset] | None = None
     prepare: Prepare | None = None
     weights: str | None = None
 
@@ -98,15 +101,20 @@ def run_cell(
     lines. runs: a folder, in which the cell has its own. weights: where the best networks go.
     """
     folder = runs / experiment / cell.folder
-    task = cell.task
-    if cell.prepare is not None:
-        task, data = cell.prepare(runs / experiment, data, show)
+    everything = data
+    if cell.select is not None:
+        data = cell.select(data)
     path = results_file(results, experiment)
-    planned = _result(experiment, cell, cell.parts, limited(data, cell.settings.limit), 0, 0, 0.0)
-    for done in read_results(path):
+    planned = _result(experiment, cell, cell.parts, limited(data, cell.settings.limit))
+    with alone(path):  # where lines can not be written this fails before there is work to lose
+        lines = read_results(path)
+    for done in lines:
         if done.same_work(planned):
             announce(f"{cell.key}, seed {cell.settings.seed}: done, {100 * done.error:.2f} %")
             return done
+    task = cell.task
+    if cell.prepare is not None:
+        task = cell.prepare(cell, runs / experiment, everything, show)
     folders = [folder / "first", folder][-len(cell.parts) :]
     trainings = [
         _resumed(part, settings, data, task, folder)
@@ -118,6 +126,9 @@ def run_cell(
             f"{folder / CHECKPOINT}: did not begin with what {folder / 'first'} has now; "
             f"delete {folder} to begin this cell anew"
         )
+    if first and not last.epochs():
+        last.begin_with(first[0])  # raises now, and not hours later, if the two do not fit
+    commits = _note_commit(folder)
     for number, run in enumerate(trainings, 1):
         epochs, of = run.epochs(), run.settings.epochs
         if run is last and first and not epochs:
@@ -138,9 +149,8 @@ def run_cell(
         round(trained["test_error"] * len(last.data.test_labels)),
         trained["parameters"],
         sum(run.elapsed() for run in trainings) / 60,
+        commits,
     )
-    # The code that was loaded, whatever has become of its files meanwhile.
-    result = dataclasses.replace(result, commit=planned.commit)
     if weights is not None and cell.weights is not None:
         _keep_the_better(folder / CHECKPOINT, weights / cell.weights)
     add_result(path, result)
@@ -151,19 +161,21 @@ def _resumed(
     folder: Path, settings: Settings, data: Dataset, task: tasks.Digits, whole: Path
 ) -> Run:
     """The run of a folder, where it stands. whole: the folder of its cell."""
-    if (folder / CHECKPOINT).exists():
-        # On as many threads as before: the sums of a batch are rounded in their order.
-        workers = saved_settings(read_run(folder)[0]).workers
-        settings = dataclasses.replace(settings, workers=workers)
-    run = Run(folder, settings, data, task)
     try:
+        if (folder / CHECKPOINT).exists():
+            # On as many threads as before: the sums of a batch are rounded in their order.
+            workers = saved_settings(read_run(folder)[0]).workers
+            settings = dataclasses.replace(settings, workers=workers)
+        run = Run(folder, settings, data, task)
         run.resume()
     except CheckpointError as error:
         raise CheckpointError(f"{error}; delete {whole} to begin this cell anew") from None
     return run
 
 
-def _result(experiment, cell, parts, data, mistakes, parameters, minutes) -> Result:
+def _result(
+    experiment, cell, parts, data, mistakes=0, parameters=0, minutes=0.0, commit=""
+) -> Result:
     *first, last = [
         dataclasses.asdict(settings) | {"models": list(settings.models)} for settings in parts
     ]
@@ -179,37 +191,48 @@ def _result(experiment, cell, parts, data, mistakes, parameters, minutes) -> Res
         images_seen=epochs * len(data.train_labels),
         parameters=parameters,
         minutes=round(minutes, 2),
-        commit=code_version(),
+        commit=commit,
         data=describe(data),
         settings=last | ({"first": first[0]} if first else {}),
     )
 
 
 def _keep_the_better(checkpoint: Path, path: Path) -> None:
-    """Put a finished run's checkpoint at `path`, unless a better one of the same data is there.
+    """Put a finished run's checkpoint at `path`, unless a better one is there.
 
-    It holds the network and nothing else that is large. Weights of other data stay: what learned
-    from a few digits is not to replace what learned from MNIST. A file that is broken is replaced.
+    It holds the network and nothing else that is large. Better is what learned from more images, as
+    a few digits are easier to be right about; of as many, what has the lower error. A file that is
+    broken is replaced.
     """
     ours = read_run(checkpoint)[0]
     with contextlib.suppress(CheckpointError):
-        theirs = read_run(path)[0]
-        if ours["data"] != theirs["data"] or _error(ours) > _error(theirs):
+        if _merit(read_run(path)[0]) > _merit(ours):
             return
     content = checkpoint.read_bytes()
     with atomic_write(path) as file:
         file.write(content)
 
 
-def _error(about: dict[str, Any]) -> float:
+def _merit(about: dict[str, Any]) -> tuple[int, float]:
     (result,) = about["results"].values()
-    return result["test_error"]
+    return about["data"]["training_images"], -result["test_error"]
 
 
+def _note_commit(folder: Path) -> str:
+    """Add the code's commit to those in a cell's folder; all that it was trained by, in order."""
+    path = folder / COMMITS
+    known = path.read_text(errors="replace").splitlines() if path.exists() else []
+    commits = list(dict.fromkeys([*known, code_version()]))
+    write_text(path, "".join(f"{commit}\n" for commit in commits))
+    return ", ".join(commits)
+
+
+@functools.cache
 def code_version() -> str:
     """The commit of the code, with a + where the package has been changed since; else its version.
 
-    An experiment is as good as unrepeatable where nobody knows what ran.
+    An experiment is as good as unrepeatable where nobody knows what ran. It is read once: the code
+    that was loaded stays, whatever becomes of its files.
     """
     package = Path(stn_numpy.__file__).parent
 

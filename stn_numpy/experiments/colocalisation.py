@@ -23,6 +23,7 @@ direction was better, and the ReLUs died on what little there was to learn. So t
 """
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -175,25 +176,25 @@ def overlap(theta: np.ndarray, left_top: np.ndarray, size: int) -> np.ndarray:
     return shared / (2 * SIDE**2 - shared)
 
 
-def prepare(digit: int):
-    """The encoder, trained once for all cells, and the images of one digit."""
+def prepare(cell: Cell, folder: Path, data: Dataset, show: Show) -> Colocalisation:
+    """The task with its encoder, which is trained once for all cells, on all digits."""
+    limit = None if cell.settings.limit is None else 1_000
+    run = Run(folder / "encoder", dataclasses.replace(ENCODER, workers=1, limit=limit), data)
+    run.resume()
+    run.train(show(ENCODER.epochs))
+    return Colocalisation(run.trainers["cnn"].model.eval())
 
-    def of_digit(folder: Path, data: Dataset, show: Show) -> tuple[Colocalisation, Dataset]:
-        limit = None if len(data.train_labels) > 10_000 else 1_000
-        run = Run(folder / "encoder", dataclasses.replace(ENCODER, workers=1, limit=limit), data)
-        run.resume()
-        run.train(show(ENCODER.epochs))
-        train, test = data.train_labels == digit, data.test_labels == digit
-        one = dataclasses.replace(
-            data,
-            train_images=data.train_images[train],
-            train_labels=data.train_labels[train],
-            test_images=data.test_images[test],
-            test_labels=data.test_labels[test],
-        )
-        return Colocalisation(run.trainers["cnn"].model.eval()), one
 
-    return of_digit
+def of_digit(digit: int, data: Dataset) -> Dataset:
+    """The images of one digit."""
+    train, test = data.train_labels == digit, data.test_labels == digit
+    return dataclasses.replace(
+        data,
+        train_images=data.train_images[train],
+        train_labels=data.train_labels[train],
+        test_images=data.test_images[test],
+        test_labels=data.test_labels[test],
+    )
 
 
 def cell(distortion: str, digit: int) -> Cell:
@@ -204,7 +205,8 @@ def cell(distortion: str, digit: int) -> Cell:
         batch_size=128,
         lr=1e-3,
     )
-    return Cell(f"{distortion}/{digit}", settings, prepare=prepare(digit))
+    select = functools.partial(of_digit, digit)
+    return Cell(f"{distortion}/{digit}", settings, select=select, prepare=prepare)
 
 
 def table(results: list[Result]) -> Table:

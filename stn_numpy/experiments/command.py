@@ -45,6 +45,10 @@ def run(args: argparse.Namespace) -> int:
         )
     home = _repository()
     results = args.results or (RUNS / "quick" if args.quick else home / "book" / "results")
+    if args.quick and results.resolve() == (home / "book" / "results").resolve():
+        raise UserError(
+            f"{results}: a small version would replace the lines of the whole one there"
+        )
     if args.list:
         print("\n".join(f"{cell.key:24} seed {cell.settings.seed}" for cell in cells))
         return 0
@@ -60,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
         *(["--only", args.only] if args.only else []),
         *(["--seed", str(args.seed)] if args.seed is not None else []),
         *(["--quick"] if args.quick else []),
+        *(["--workers", str(args.workers)] if args.workers is not None else []),
         *(["--data", str(args.data)] if args.data else []),
         *(["--results", str(args.results)] if args.results else []),
     ]

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import typing
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,9 @@ class Result:
 
     cell: such as "st-cnn/affine/R". error: the share of the test set that was answered wrong.
     images_seen: in training, all epochs together. minutes: of training and testing, by the clock.
-    commit: of the code. data: name, sizes and fingerprint of the images. settings: of the training;
-    of a cell that is trained in two parts those of the second, and in them "first", of the first.
+    commit: of the code; where a cell was resumed with other code, all of them, the latest last.
+    data: name, sizes and fingerprint of the images. settings: of the training; of a cell that is
+    trained in two parts those of the second, and in them "first", of the first.
     """
 
     experiment: str
@@ -72,12 +74,26 @@ def read_results(path: str | os.PathLike) -> list[Result]:
     if not path.exists():
         return []
     results = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
-            results.append(Result(**json.loads(line)))
+            results.append(_checked(Result(**json.loads(line))))
         except (ValueError, TypeError) as error:
             raise DataError(f"{path}, line {number}: not a result ({error})") from None
     return results
+
+
+def _checked(result: Result) -> Result:
+    """The result, if its fields are of their kinds; else ValueError or TypeError."""
+    for field in dataclasses.fields(result):
+        kind = typing.get_origin(field.type) or field.type
+        value = getattr(result, field.name)
+        if not isinstance(value, int | float if kind is float else kind):
+            raise TypeError(f"{field.name} is {value!r}, want {kind.__name__}")
+    if not isinstance(result.data.get("name"), str):
+        raise ValueError("data has no name")
+    if result.test_images < 1:
+        raise ValueError(f"test_images is {result.test_images}, want at least 1")
+    return result
 
 
 def add_result(path: str | os.PathLike, result: Result) -> None:
