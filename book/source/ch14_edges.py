@@ -434,16 +434,22 @@ plots.pictures_figure(
     title="Rings, made three times smaller",
     limits=(0, 1),
     alt="Left, rings around the upper left corner that get finer outwards. In the middle, false "
-    "rings around other points. Right, the false rings have become faint.",
+    "rings around other points. Right, most of the false rings have become faint; some are left "
+    "where the true ones begin to be too fine.",
 )
+pooled = smaller(F.avg_pool2d(rings, 3), 20).data[0, 0]
+print(f"from 0 to 1 went the rings; pooled, {np.ptp(pooled[12:, 12:]):.2f} is left of that at the")
+print(f"lower right, and {np.ptp(pooled[5:10, 5:10]):.2f} around (7, 7)")
+assert np.ptp(pooled[12:, 12:]) < 0.1 and np.ptp(pooled[5:10, 5:10]) > 0.5
 
 # %% [markdown]
-# Average pooling first softens it: each pixel of the small picture then speaks for all nine that
-# it stands for, and what is left of the false rings is faint. It needs a factor that is known
-# beforehand, and $\theta$ may enlarge or shrink as it likes. The other way turns with $\theta$:
-# read more points than are wanted, and average behind the transformer. The paper does so where its
-# images are large: on RTS and TC average pooling by 2 follows the transformer. It helps as long as
-# the points that are read lie no further apart than about a pixel. The third exercise is about it.
+# Average pooling first softens it: each pixel of the small picture then speaks for all nine that it
+# stands for, and of most false rings little is left. Not of all: what is just too fine, as around
+# (7, 7), a mean of 3 x 3 softens only a little. It needs a factor that is known beforehand, and
+# $\theta$ may enlarge or shrink as it likes. The other way turns with $\theta$: read more points
+# than are wanted, and average behind the transformer. The paper does so where its images are large:
+# on RTS and TC average pooling by 2 follows the transformer. It helps as long as the points that
+# are read lie no further apart than about a pixel. The third exercise is about it.
 #
 # ## The museum
 #
@@ -543,8 +549,10 @@ for rule in rules:
 #
 # A gradient check compares a backward pass with its own forward pass. Here we have the right
 # gradient of the wrong function. `verify` holds it against the sampler itself, on points inside,
-# outside and on pixels, and names the mistakes. (For the first and the third it names two that
-# explain all numbers equally well: as they scale, a point outside gets nothing by either.)
+# outside and on pixels, and names the mistakes. (For the first and the third three names come up:
+# the wrong ruler, and *either* of two more, which explain all numbers equally well: as they scale,
+# a point outside gets nothing by either. $W / 2$ fits neither ruler. We hold it against
+# `align_corners=False`, of which it forgets the half pixel.)
 
 # %%
 for rule, aligned in (("W / 2", False), ("(W - 1) / 2", True), ("(W - 2) / 2", True)):

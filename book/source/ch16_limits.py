@@ -21,6 +21,8 @@ from stn_numpy.data import load_digits
 from stn_numpy.exercises import check
 from stn_numpy.optim import Adam
 from stn_numpy.parallel import Workers
+from stn_numpy.spatial_transformer import SpatialTransformer
+from stn_numpy.transforms import Affine
 
 U = np.array([[0, 1, 2, 1], [3, 9, 5, 2], [4, 6, 8, 1], [2, 7, 3, 5]], dtype=float)
 digits = load_digits()
@@ -122,7 +124,15 @@ print("at the best angle: the distances to both classes are equal, difference < 
 
 # %% [markdown]
 # With that freedom a 6 and a 9 are the same thing. What a task does not need can hurt. If only
-# crops are wanted, take Eq. (2), which cannot turn.
+# crops are wanted, take Eq. (2), and keep its $s$ above 0 (let the net say $\ln s$, for instance):
+# a negative one is a half turn, and a 6 would be a 9 again.
+
+# %%
+half_turn = F.affine_grid(F.attention_matrix(np.array([[-1.0, 0, 0]])), (1, 1, 28, 28))
+assert np.allclose(F.grid_sample(six[None, None], half_turn).data[0, 0], six[::-1, ::-1])
+print("Eq. (2) with s = -1 turns by 180 degrees")
+
+# %% [markdown]
 #
 # ## 2. One map cannot move two things apart
 #
@@ -263,7 +273,7 @@ plots.pictures_figure(
 
 # %% [markdown]
 # And what $\theta$ does not read might as well not exist. Two pictures that differ outside the
-# frame give the same output, so no classifier behind it can tell them apart:
+# frame give, by the same $\theta$, the same output:
 
 # %%
 crop = 0.4 * IDENTITY + [[0, 0, 0.2], [0, 0, 0]]
@@ -284,7 +294,7 @@ plots.pictures_figure(
 )
 
 # %% [markdown]
-# Nor does any gradient arrive out there:
+# Nor does any gradient of the sampler arrive out there:
 
 # %%
 image = Tensor(leaning[None, None], requires_grad=True)
@@ -292,6 +302,23 @@ V = F.grid_sample(image, F.affine_grid(crop[None], (1, 1, 28, 28)))
 V.backward(rng.uniform(0.5, 1, V.shape))
 print(f"pixels that receive a gradient from the crop: {np.mean(image.grad != 0):.0%}")
 assert not image.grad[0, 0, :, :8].any()
+
+# %% [markdown]
+# Only the localisation net sees the rest of the picture, as it sees all of it. What it makes of
+# that it can tell by $\theta$ alone, in six numbers. So in a whole transformer the two pictures may
+# come out otherwise, and the gradient that comes through $\theta$ reaches every pixel:
+
+# %%
+localisation = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 6, rng=rng))
+transformer = SpatialTransformer(localisation, Affine()).astype(np.float64)
+localisation[1].weight.data[:] = 0.01 * rng.standard_normal((6, 28 * 28))
+localisation[1].bias.data[:] = crop.ravel()
+image = Tensor(leaning[None, None], requires_grad=True)
+V = transformer(image)
+V.backward(rng.uniform(0.5, 1, V.shape))
+print(f"pixels that receive a gradient from the transformer: {np.mean(image.grad != 0):.0%}")
+assert image.grad.all()
+assert not np.allclose(V.data, transformer(other[None, None]).data, rtol=0, atol=0.01)
 
 # %% [markdown]
 # ## 5. Warping features is not warping the image
@@ -331,7 +358,7 @@ plots.pictures_figure(
 # ## 6. It skips pixels where it makes smaller
 #
 # [Chapter 14](14_edges.ipynb) shows it: 60 x 60 sampled to 20 x 20 sees one pixel in nine, and
-# stripes can come out all white or all black. Pool, before or after.
+# stripes can come out all white or all black. Pool before, or read 60 x 60 points and pool after.
 #
 # ## 7. What it costs
 #
@@ -519,10 +546,11 @@ plots.pictures_figure(
 # poses that its parts predict agree.
 #
 # **Equivariance by design.** A *group-equivariant* convolution
-# ([`arXiv:1602.07576`](https://arxiv.org/abs/1602.07576)) uses each kernel in all its turned forms.
-# What it guarantees is exact, needs no training, and holds for every image. Here with four quarter
-# turns and two random kernels; a maximum over the turns and all places is the same for an image
-# and for the turned image:
+# ([`arXiv:1602.07576`](https://arxiv.org/abs/1602.07576)) uses each kernel in all forms that a
+# group of turns gives it. What it guarantees is exact, needs no training, and holds for every
+# image, but only for the turns of the group. Here with four quarter turns and two random kernels; a
+# maximum over the turns and all places is the same for an image and for the turned image. For a
+# turn in between nothing is promised:
 
 # %%
 kernels = rng.standard_normal((2, 1, 5, 5))
@@ -537,9 +565,12 @@ def invariant_features(image):
     return np.max(answers, axis=(0, 2, 3))
 
 
-for name, image in (("8", eight), ("turned by a quarter", np.rot90(eight)), ("another: 4", four)):
+between = read(eight, np.c_[rotation(45), [0, 0]])
+shown = {"8": eight, "turned by a quarter": np.rot90(eight), "turned by 45 degrees": between}
+for name, image in (shown | {"another: 4": four}).items():
     print(f"{name:20} {invariant_features(image).round(3)}")
 assert np.allclose(invariant_features(eight), invariant_features(np.rot90(eight)))
+assert np.abs(invariant_features(eight) - invariant_features(between)).max() > 0.1
 assert not np.allclose(invariant_features(eight), invariant_features(four))
 
 # %% [markdown]
@@ -760,8 +791,8 @@ line("infinitely far is outside", equal(row_sampled(ramp, [np.inf, 1])[0], [0, 2
 # on the machine. Two things only one of them has: PyTorch samples volumes as well, and here the
 # mode may be a kernel of your own (chapter 5).
 #
-# Last, what no table shows: every gradient above is checked against differences once more, in all
-# modes that have one.
+# Last, what no table shows: the sampler's gradients, to the image and to the points, held against
+# differences once more, in all modes that have one.
 
 # %%
 points = np.array([[[[-0.31, 0.22], [0.67, -0.58], [1.12, 0.43]]]])
@@ -798,7 +829,7 @@ check("16.1", second_of)
 
 # %% [markdown]
 # **Exercise 16.2.** Parity. Read a row of pixels at the points `x`, in pixels, as PyTorch's mode
-# *nearest* does: halves go to the even neighbour. What is outside is 0.
+# *nearest* does: halves go to the even neighbour. Round first; what is outside then is 0.
 
 
 # %%
