@@ -161,7 +161,9 @@ plots.grid_figure(
 )
 
 # %% [markdown]
-# No affine map can do this: it has six numbers for the eight coordinates.
+# No affine map can do this: it has six numbers for the eight coordinates. (The grid ends at the
+# *middles* of the outer pixels, so its frame lies half a pixel inside of the card. At the edge the
+# photograph has half of the black around it, and so has what is read.)
 #
 # ## The quotient rule
 #
@@ -1064,7 +1066,7 @@ assert np.allclose(*grids, rtol=0, atol=1e-12)
 # (`spatial_transformer.begin_as_affine`). What came of it stands above; it is the best of our
 # pairs.
 #
-# Does each of a pair follow its own digit? The weights of the affine pair are kept. Here are eight
+# Does each of a pair follow its own digit? The weights of the affine pair are kept. Here are four
 # sums it was not trained on, with the frame that each transformer lays on the channel it began
 # with, and what it reads there. The pair learned from MNIST, and these are this package's digits,
 # enlarged from 8 x 8 pixels and of other hands: it adds them up less well than the table says. But
@@ -1082,34 +1084,35 @@ def seen_by_the_pair(path, count=400):
         grids = [reader.grid(x).data for reader in net.transformer.readers()]
         read = [F.grid_sample(x, G).data for G in grids]
         right = net(x).data.argmax(axis=1) == y
-    print(f"{np.mean(right):.0%} of {count} sums are right, {np.sum(right[:8])} of the first eight")
+    print(f"{np.mean(right):.0%} of {count} sums are right, {np.sum(right[:4])} of the first four")
     return x, grids, read
 
 
-def eight_sums(x, grids, read):
+def four_sums(x, grids, read):
     rows, frames = {}, {}
     for k in (0, 1):
-        rows[f"channel {k}"] = x[:8, k].round(3)
-        frames[f"channel {k}"] = grids[k][:8].round(3)
-        rows[f"read by transformer {k}"] = read[k][:8, k].round(3)
+        rows[f"channel {k}"] = x[:4, k].round(3)
+        frames[f"channel {k}"] = grids[k][:4].round(3)
+        rows[f"read by transformer {k}"] = read[k][:4, k].round(3)
     return plots.gallery_figure(
         rows,
         frames,
         title="Two transformers, a digit each",
-        alt="Eight pairs of digits. On each digit lies the grid of its own transformer, moved and "
+        inches=1.5,
+        alt="Four pairs of digits. On each digit lies the grid of its own transformer, moved and "
         "sized after the digit; what is read has the digit at about one place and of one size.",
     )
 
 
 weights = results.parents[1] / "weights" / "2xst-cnn-addition.npz"
 seen = seen_by_the_pair(weights) if weights.exists() else None
-eight_sums(*seen) if seen else print("no weights: python -m stn_numpy experiment addition")
+four_sums(*seen) if seen else print("no weights: python -m stn_numpy experiment addition")
 
 # %% [markdown]
 # The frames are moved and sized after their own digit, and turned a little. What they read is not
 # upright, and need not be: all that helps is one pose for all ([chapter 13](13_results.ipynb)).
 #
-# Eight are soon shown, so measure it. Where is the digit? Take the middle of its brightness. Where
+# Four are soon shown, so measure it. Where is the digit? Take the middle of its brightness. Where
 # is the frame? Take the middle of its points. How closely the one follows the other is their
 # correlation: 1 if they go in step, 0 if they have nothing to do with each other. We take it for
 # $x$ and for $y$, and the mean of the two:

@@ -91,6 +91,9 @@ NEAREST = {
     "That is the pixel before the point, not the nearest.": (
         lambda row, x: nearest(row, x, np.floor)
     ),
+    "Round first: half a pixel outside the row, the nearest may be its last pixel.": (
+        lambda row, x: np.where((x >= 0) & (x <= len(row) - 1), nearest(row, x), 0.0)
+    ),
     "Outside is 0; here it is the last pixel.": lambda row, x: nearest(row, x, empty=False),
     "Mind Python: row[-1] is not outside.": (
         lambda row, x: nearest(row, x, index=lambda m, W: np.where(m < 0, m + W, m))

@@ -49,15 +49,16 @@ def gallery_figure(
     title: str = "",
     columns: Sequence[str] = (),
     alt: str = "",
+    inches: float = 0.9,
 ) -> "Figure":
     """Rows of small images, each row with its name, an image (H, W) from 0 to 1 a column.
 
     rows: (N, H, W) by their names. grids: by the name of a row, the grid (N, H', W', 2) that is
-    drawn on each of its images. columns: a short text above each column.
+    drawn on each of its images. columns: a short text above each column. inches: width of an image.
     """
     N = len(next(iter(rows.values())))
     margin = 1.0 + 0.07 * max(map(len, rows))
-    figure = new_figure(0.9 * N + margin, 0.95 * len(rows) + 0.7, alt or title)
+    figure = new_figure(inches * N + margin, (inches + 0.05) * len(rows) + 0.7, alt or title)
     figure.suptitle(title)
     panels = figure.subplots(len(rows), N, squeeze=False)
     for line, (name, images) in zip(panels, rows.items()):
