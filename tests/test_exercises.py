@@ -1,5 +1,7 @@
 """`check` tells right from wrong, says why, and never gives the solution away."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -176,3 +178,28 @@ def test_a_known_mistake_counts_only_where_it_explains_every_value():
     assert answers.function(lambda x: x**3, lambda x: x**2, cases, known) == "cubed"
     words = answers.function(lambda x: x**3 + (x > 3), lambda x: x**2, cases, known)
     assert words == "For x = 2 it gives 8, which is not right."
+
+
+def test_nested_lists_are_as_good_as_arrays():
+    def judged(answer):
+        cases = [(np.array([1.0, 2]),), (np.array([0.5, 3]),)]
+        return answers.function(answer, lambda x: np.array([x, 2 * x]), cases)
+
+    assert judged(lambda x: [list(x), [2 * x[0], 2 * x[1]]]) is None
+    assert "which is not right" in judged(lambda x: [list(x), [2 * x[0], 3 * x[1]]])
+    assert "it returns list; want an array of (2, 2)" in judged(lambda x: [list(x), [1]])
+
+
+@pytest.mark.parametrize("add", [sum, lambda terms: terms[2] + terms[0] + terms[1], math.fsum])
+def test_arrivals_do_not_depend_on_the_order_of_adding(add):
+    def arrivals(forward, H, W):
+        arrived = np.zeros((H, W), int)
+        for row in range(H):
+            for column in range(W):
+                point = (add([a * column, b * row, c]) for a, b, c in forward)
+                m, n = (math.floor(p + 0.5) for p in point)
+                if 0 <= m < W and 0 <= n < H:
+                    arrived[n, m] += 1
+        return arrived
+
+    assert check("03.3", arrivals)

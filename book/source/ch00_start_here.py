@@ -187,7 +187,7 @@ print(f"V before {before:.4f}, after {after:.4f}, slope {slope:.4f}")
 # ## How this book works
 #
 # - Every chapter runs alone, offline, in less than a minute (chapter 12 in four, if it finds
-#   MNIST). Every number in the text is printed by a cell; every equation is proven by an `assert`.
+#   MNIST). Every number in the text is printed by a cell; every equation is checked by an `assert`.
 # - An equation is shown as a picture, in numbers, as a loop (`reference.py`) and as a fast
 #   operation (`stn_numpy.functional`). Open these files; they are meant to be read.
 # - An exercise is a function with `raise NotImplementedError()` in it. Put your answer there and

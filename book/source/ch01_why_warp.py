@@ -71,8 +71,8 @@ plots.pictures_figure(
 #
 # $$ \text{invariant:} \quad f(T x) = f(x) \qquad\qquad \text{equivariant:} \quad f(T x) = T f(x) $$
 #
-# The amount of ink is invariant. The answer of the filter is equivariant. No approximation is in
-# it:
+# As long as nothing reaches the border, the amount of ink is invariant, and the answer of the
+# filter equivariant, with no approximation:
 
 # %%
 print("ink before and after:", digit.sum().round(6), shift(digit, 5).sum().round(6))
@@ -249,13 +249,14 @@ def share_that_stays(k, p):
 shifts = np.arange(9)
 curves, points = {}, {}
 for p in (1, 2, 3):
-    curves[f"p = {p}: 1 - k / {2**p}"] = shifts, 100 * np.maximum(0, 1 - shifts / 2**p)
+    name = f"p = {p}: 1 - k / {2**p}"
+    curves[name] = shifts, 100 * np.maximum(0, 1 - shifts / 2**p)
     measured = np.array([share_that_stays(k, p) for k in shifts])
-    points[f"p = {p}, tried out"] = shifts, 100 * measured
+    points[name] = shifts, 100 * measured  # the points are what was tried out
     assert np.array_equal(measured, np.maximum(0, 1 - shifts / 2**p))
 plots.curves_figure(
     curves,
-    title="One bright pixel: how often pooling does not notice that it moved",
+    title="One bright pixel: how often pooling does not notice it (points: tried out)",
     xlabel="shift k (pixels)",
     ylabel="places without a change (%)",
     points=points,
@@ -410,8 +411,7 @@ for kind in ("one of four", "2 x 2 pooling"):
 
 # %% [markdown]
 # Two poolings, whose cells are four pixels wide, buy less than one pixel. The rest of the tolerance
-# is in the filters. (Other seeds than 1 and 0 change all these numbers by a few per cent, and the
-# picture not at all.)
+# is in the filters. (One training each, with one seed, and 250 digits: take the tenths lightly.)
 #
 # Try it yourself: move and turn a digit, and watch what the network with 2 x 2 pooling takes it
 # for.
@@ -448,8 +448,9 @@ plots.drag(draw, k=(-6, 6, 4), degrees=(-90, 90, 20))
 #
 # The third network is invariant to shifts, or nearly so, and reads digits in the middle as well as
 # the others. Is that the solution? It keeps one number for each channel: the strongest answer
-# *somewhere*. Where, it does not know. So it must not matter to it how things are arranged. Put
-# two digits side by side, and exchange them:
+# *somewhere*. Where, it does not know. What one number sees, 14 x 14 pixels, it may know well. How
+# things are arranged that lie further apart, it can not. Put two digits side by side, and exchange
+# them:
 
 # %%
 three = data.test_images[np.flatnonzero(data.test_labels == 3)[0]]
@@ -481,8 +482,8 @@ def pair_figure():
 pair_figure()
 
 # %% [markdown]
-# To this network 37 *is* 73. Invariance is nothing to have as much of as possible: this network has
-# thrown away where every stroke is, when only the place of the digit was to be forgotten.
+# To this network 37 *is* 73. Invariance is nothing to have as much of as possible: only the place
+# of a digit was to be forgotten, and this network has also thrown away where its far parts are.
 #
 # And it is invariance to one thing only. Pooling takes the largest number of neighbours, so it
 # forgives shifts. Turn the digits instead:
@@ -576,9 +577,9 @@ assert min(told) > 90
 
 # %% [markdown]
 # Not one weight of the network has changed. It never learned about turned digits. All that was
-# added is six numbers for each image, and a sampler that reads the image where they say. No
-# information is thrown away on the way, as pooling does: the place of the digit is in $\theta$,
-# the arrangement of its strokes is in $V$.
+# added is six numbers for each image, and a sampler that reads the image where they say. Little is
+# lost on the way: what lies outside of what is read, and some sharpness. The place of the digit is
+# in $\theta$, the arrangement of its strokes is in $V$.
 #
 # ## What a spatial transformer adds
 #

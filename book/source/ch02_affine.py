@@ -276,7 +276,7 @@ plots.thetas_figure(
 # $\theta_2$ meets the point first, and stands on the right: the product is $\theta_1 \theta_2$.
 # The warp that was made *last* is the *right* factor.
 #
-# Two maps that read whole pixels only can prove it, as there is no rounding: a quarter turn of the
+# Two maps that read whole pixels only can show it, as there is no rounding: a quarter turn of the
 # 4 x 4 image about its middle, then a shift by one.
 
 
@@ -304,7 +304,8 @@ print("one theta for both:\n", together[:2])
 # ### Myth: "two warps in a row are as good as one"
 #
 # The points are the same, the picture is not. Between the two, the output has been put into
-# pixels, and every reading between pixels is a blend. Turn the digit by 30 degrees, twelve times:
+# pixels, and every reading between pixels is a blend. (And what has left $V_1$ is gone for good,
+# even with whole pixels.) Turn the digit by 30 degrees, twelve times:
 
 # %%
 V = digit
@@ -318,13 +319,15 @@ print(f"mean difference, the product of all:  {np.abs(warp(digit, product) - dig
 plots.pictures_figure(
     {"the digit": digit, "twelve warps": V, "one warp, the product": warp(digit, product)},
     title="Twelve times 30 degrees",
+    limits=(0, 1),
     alt="After twelve warps the digit is blurred; after one warp with the product it is as sharp "
     "as it was.",
 )
 
 # %% [markdown]
-# So multiply thetas, and read once. (A net with two transformers in a row can not always do that:
-# the second one wants to *see* $V_1$ before it decides.)
+# So multiply thetas, and read once. (A net with two transformers in a row can do that, too: the
+# second one wants to *see* $V_1$ before it decides, but what goes on is $U$, read at the product.
+# Chapter 16 comes to it.)
 #
 # ## Back again: the inverse
 #
@@ -383,7 +386,7 @@ for name, wrong in mistakes.items():
 
 # %% [markdown]
 # So test on points off the diagonal, on images that are not square, and on an output of another
-# size than the input. All tests of this package do.
+# size than the input.
 #
 # ## Eq. (2): three numbers are often enough
 #

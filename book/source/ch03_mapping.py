@@ -159,8 +159,8 @@ assert (inside & (arrived == 0)).sum() > 0
 
 # %%
 plots.pictures_figure(
-    {"sent forward": sent, "how many arrived": arrived, "asked for": asked},
-    title="The digit, turned by 30 degrees in two ways",
+    {"sent forward": sent, "arrived: 0, 1 or 2": arrived, "asked for": asked},
+    title="The digit, turned by 30 degrees in two ways (white: 2 arrived)",
     alt="Sent forward, the digit is full of black holes; the counts are 1 with a regular pattern "
     "of 0 and 2. Asked for, it has no hole.",
 )
@@ -182,8 +182,10 @@ for zoom in (0.5, 1, 1.5, 3):
     print(f", {arrived.max()} at most")
 
 # %% [markdown]
-# Three times as large, each pixel that stays in sight has to fill nine places and fills one. Only
-# where every pixel is moved by a whole number of pixels there is neither hole nor overlap.
+# Three times as large, each pixel that stays in sight has to fill nine places and fills one. A
+# shift has neither holes nor overlaps, as every pixel is rounded the same way. (What is sent has
+# then moved by whole pixels, though.) Where a map turns or changes lengths, rounding falls
+# unevenly.
 #
 # ## Can the holes be mended?
 #
@@ -268,7 +270,8 @@ print(V.reshape(H_out, W_out))
 # This is how a spatial transformer can hand a small, fixed cut-out of a large image to the rest of
 # the net. In *normalised* coordinates, from $-1$ to $1$, the same $\theta$ shows the same part of
 # the image at any size, with few pixels or with many (chapter 4). In pixels, more pixels would show
-# more of the image.
+# more of the image. (Printed are the centres of the outermost pixels, and where their outer edges
+# are.)
 
 # %%
 cut_out = np.array([[[0.5, 0, 0], [0, 0.5, -0.25]]])
@@ -280,7 +283,9 @@ for name, (H_out, W_out) in sizes.items():
     assert np.allclose(G.data[0, ..., 0].ravel(), x_loop), "Eq. (1): loop and package differ"
     assert np.allclose(G.data[0, ..., 1].ravel(), y_loop), "Eq. (1): loop and package differ"
     outputs[name] = F.grid_sample(digit[None, None], G).data[0, 0]
-    print(f"{name}: x from {x_loop.min():.4f} to {x_loop.max():.4f}")
+    edge = x_loop.max() + 0.5 / W_out  # a pixel is 1 / W_out wide here
+    print(f"{name}: x from {x_loop.min():.4f} to {x_loop.max():.4f}, edges {-edge} and {edge}")
+    assert np.isclose(edge, 0.5)
 plots.pictures_figure(
     outputs,
     title="One normalised theta, four sizes of the output",
@@ -401,8 +406,14 @@ for s in (0.75, 1, 1.25, 1.5, 2):
 # The product stays nearly the same. (Nearly: reading between pixels blurs a little, and blur
 # spreads ink.) For a net this means that equal steps of $s$ are not equal steps of size: from 1 to
 # $\frac{1}{2}$ the picture doubles, from $\frac{1}{2}$ to 0 it grows without end, and beyond 0 it
-# comes back as a mirror image.
-#
+# comes back upside down, turned by 180 degrees. (It is no mirror image: both axes change sign.)
+
+# %%
+beyond = F.affine_grid(np.array([[[-1.0, 0, 0], [0, -1, 0]]]), (1, 1, 28, 28))
+assert np.allclose(F.grid_sample(digit[None, None], beyond).data[0, 0], np.rot90(digit, 2))
+print("s = -1 turns the digit by 180 degrees")
+
+# %% [markdown]
 # Try it. The sliders are those of Eq. (2), here in normalised coordinates.
 
 

@@ -177,7 +177,7 @@ for aligned in (False, True):
     print(f"align_corners={aligned}:\n", normalised(theta, (4, 4), (4, 4), aligned).round(5))
 
 # %% [markdown]
-# Three $\theta$s that look different and do the same. The proof: each reads the same sixteen points
+# Three $\theta$s that look different and do the same. To see it: each reads the same sixteen points
 # and the same sixteen values as the loop in pixels.
 
 # %%
@@ -410,6 +410,7 @@ assert np.allclose(pictures["True, W - 1"], digit, rtol=0, atol=1e-9)
 plots.pictures_figure(
     pictures,
     title="Ten identities",
+    limits=(0, 1),
     alt="With W - 1 the digit is unchanged. With W it has become smaller and moved up and left, "
     "with W - 2 larger and moved down and right, with mixed rulers smaller and blurred, with False "
     "and W it has moved up and left.",

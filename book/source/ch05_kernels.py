@@ -206,8 +206,8 @@ for name, mode in [("nearest", "nearest"), ("floor", Floor())]:
     print(f"read by {name:8s} {middle_of_ink(V):.3f}")
 
 # %% [markdown]
-# The digit has moved by half a pixel, to the right and, the same way, down. So it does at every
-# layer that uses that rule.
+# The digit has moved by half a pixel, to the right and, the same way, down. So it does wherever
+# points fall evenly between the pixels and that rule is used.
 #
 # ## Half up, or half to even?
 #
@@ -360,11 +360,12 @@ check("05.2", room)
 # %% [markdown]
 # ## A kernel of your own
 #
-# What should a kernel have, if theta is to learn?
+# What should a good kernel have?
 #
 # 1. $k(0) = 1$, and $k = 0$ at all other whole numbers: at a pixel, that pixel is read.
-# 2. The weights of a row add up to 1, wherever the point is: a grey wall stays grey.
-# 3. Slopes, so that a moving point changes something.
+# 2. The weights of a row add up to 1, wherever the point is: a grey wall stays grey. (All weights,
+#    also those of pixels outside, which count as black.)
+# 3. Slopes, so that a moving point changes something. This one $\theta$ can not learn without.
 #
 # The package's kernels are small. This is Eq. (5), which chapter 6 derives:
 
@@ -473,8 +474,8 @@ print("by hand, a = -0.5: ", 0.5 * (1 - 6), "  package:", slope_at_8(kernels.Bic
 assert slope_at_8("bicubic") == -3.75
 
 # %% [markdown]
-# (The factor `pixels_per_unit` turns a slope per normalised unit into one per pixel; chapter 8
-# comes to it.) With $a = -0.5$ the slope is the mean of 2, the way up from 6 to 8, and $-7$, the
+# (The factor `pixels_per_unit` turns a slope per normalised unit into one per pixel, as in chapter
+# 4.) With $a = -0.5$ the slope is the mean of 2, the way up from 6 to 8, and $-7$, the
 # way down from 8 to 1. Chapter 8 meets this mean again.
 
 # %%
@@ -500,8 +501,8 @@ plots.curves_figure(
 # than every pixel, or below 0, as here. Whoever wants to read probabilities or grey values from 0
 # to 255 has to keep that in mind.
 #
-# Side by side: how many pixels a kernel reaches, its smallest weight, the slope at the pixel 8, and
-# what theta gets if it is the identity:
+# Side by side: how many pixels a kernel looks at, its smallest weight, the slope at the pixel 8,
+# and what theta gets if it is the identity:
 
 # %%
 table = {
@@ -510,7 +511,7 @@ table = {
     "smooth": Smooth(),
     "bicubic": kernels.Bicubic(),
 }
-print("kernel    reaches  smallest weight  slope at 8  theta gets")
+print("kernel    looks at smallest weight  slope at 8  theta gets")
 for name, kernel in table.items():
     d = np.linspace(-kernel.support, kernel.support, 4001)[:-1]
     gets = np.abs(grad_theta(identity, kernel)).max()
@@ -527,8 +528,8 @@ for name, kernel in table.items():
 # polynomial for $r < 1$, another one for $1 \le r < 2$, and 0 beyond. These wishes fix both: $k(0)
 # = 1$ and $k(1) = k(2) = 0$; the slopes are 0 at $r = 0$ and at $r = 2$, and $a = -0.75$ at $r =
 # 1$, from both sides. Return it as an operation: the value, and a function that turns the gradient
-# of the value into the gradient of $d$. (The second polynomial is 0 at 1, and at 2 even its slope
-# is 0. So you know its zeros.)
+# of the value into the gradient of $d$: `return k, backward`. (The second polynomial is 0 at 1, and
+# at 2 even its slope is 0. So you know its zeros.)
 
 
 # %%
