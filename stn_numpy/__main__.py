@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"\n{args.when_interrupted}", file=sys.stderr)
         return 130
-    print(f"{PROGRAM} {args.command}: {message}", file=sys.stderr)
+    print(f"{' '.join(filter(None, (PROGRAM, args.command)))}: {message}", file=sys.stderr)
     return 2
 
 

@@ -101,7 +101,7 @@ class Tensor:
         return self.data.item()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self.data, dtype=dtype, copy=bool(copy)) if copy or dtype else self.data
+        return np.array(self.data, dtype=dtype, copy=copy)
 
     def __len__(self) -> int:
         return len(self.data)

@@ -7,6 +7,7 @@ same numbers, bit for bit.
 """
 
 import contextlib
+import contextvars
 import copy
 import ctypes
 import os
@@ -97,7 +98,8 @@ class Workers:
 
         parts: each with an entry for every worker; where one is shorter, workers stand idle.
         The replicas first take over what has changed in the model: its mode, its buffers. A
-        `no_grad` of the caller holds in the caller's thread only, so `work` has to say it itself.
+        `no_grad` of the caller holds in the caller's thread only, so `work` has to say it itself;
+        an `np.errstate` holds in all.
         What `work` raises is raised here, when all workers have stopped.
         """
         parts = [list(part) for part in parts]
@@ -108,7 +110,7 @@ class Workers:
         if self._pool is None and len(jobs) > 1:
             raise RuntimeError("Workers.map: there are no threads outside `with Workers(...)`")
         self._follow_model()
-        others = [self._pool.submit(work, *job) for job in jobs[1:]]
+        others = [self._pool.submit(contextvars.copy_context().run, work, *job) for job in jobs[1:]]
         try:
             results = [work(*job) for job in jobs[:1]]
         finally:

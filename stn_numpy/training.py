@@ -30,6 +30,7 @@ from stn_numpy.spatial_transformer import begin_as_affine
 
 CHECKPOINT, METRICS, TIMING = "checkpoint.npz", "metrics.json", "timing.json"
 SCHEDULES = ("one-cycle", "cosine", "step", "constant")
+MOST_PARAMETERS = 20_000_000  # fifty times the paper's; what is larger is a slip of the finger
 
 # The first number of every seed says what it is for, so that no two uses share their randomness.
 WEIGHTS, BATCHES, TEST, DROPOUT = range(4)
@@ -75,6 +76,10 @@ class Settings:
         checks.choice("Settings", "schedule", self.schedule, SCHEDULES)
         for name in ("epochs", "batch_size", "parameters", "workers"):
             checks.integer("Settings", name, getattr(self, name), 1)
+        if self.parameters > MOST_PARAMETERS:
+            raise ValueError(
+                f"Settings: parameters is {self.parameters}, want at most {MOST_PARAMETERS:,}"
+            )
         checks.integer("Settings", "seed", self.seed, 0)
         if self.limit is not None:
             checks.integer("Settings", "limit", self.limit, 1)
@@ -124,6 +129,8 @@ class Trainer:
             return optim.StepLR(self.optimizer, math.ceil(steps / 3))
         return optim.ConstantLR(self.optimizer)
 
+    # What comes of an overflow, a loss that is no number, is reported below.
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")
     def epoch(self, workers: Workers, progress: Callable[[int, float, float], None]) -> None:
         """Go once through the training images.
 

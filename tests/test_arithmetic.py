@@ -340,6 +340,12 @@ METHODS = {
         lambda x: F.transpose(x, (1, 0, 2)),
     ),
     "transpose of all": (lambda x: x.transpose(), lambda x: F.transpose(x)),
+    "transpose of two": (lambda x: x.transpose(0, 2), lambda x: F.transpose(x, (2, 1, 0))),
+    "transpose of two, from the end": (
+        lambda x: x.transpose(-1, 0),
+        lambda x: F.transpose(x, (2, 1, 0)),
+    ),
+    "permute": (lambda x: x.permute(2, 0, 1), lambda x: F.transpose(x, (2, 0, 1))),
     "T": (lambda x: x.T, lambda x: F.transpose(x)),
     "flatten": (lambda x: x.flatten(), lambda x: F.flatten(x)),
     "flatten all": (lambda x: x.flatten(0), lambda x: F.flatten(x, 0)),

@@ -732,6 +732,10 @@ def test_tensor_shows_its_array():
     assert x.grad is None and not x.requires_grad
     assert float(Tensor(2.5)) == Tensor([2.5]).item() == 2.5
     assert np.array(x, dtype=np.float32).dtype == np.float32
+    assert np.asarray(x, np.float32).dtype == np.float32
+    assert np.shares_memory(np.asarray(x, np.float64), data)
+    with pytest.raises(ValueError, match="copy"):
+        np.asarray(x, np.float32, copy=False)
     assert not np.shares_memory(np.array(x), data)
 
 

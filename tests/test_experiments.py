@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -598,6 +599,19 @@ def test_quick_runs_every_cell_and_prints_the_table(name, capsys):
     assert "starting" not in capsys.readouterr().out
     assert main(["experiment", name, "--quick", "--table"]) == 0
     assert experiment.title in capsys.readouterr().out
+
+
+def test_workers_are_asked_for_when_a_cell_is_run(capsys, monkeypatch):
+    """A wrong number in the environment is nothing to commands that need none."""
+    monkeypatch.setenv("STN_NUMPY_WORKERS", "many")
+    code = "import stn_numpy.experiments.command"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=BOOK.parent)
+    assert main(["experiment", "addition", "--list"]) == 0
+    assert main(["experiment", "addition", "--quick"]) == 2
+    assert "experiment: STN_NUMPY_WORKERS is 'many'" in capsys.readouterr().err
+    monkeypatch.setenv("STN_NUMPY_WORKERS", "2")
+    assert main(["experiment", "distorted-mnist", "--quick", "--only", "fcn/R"]) == 0
+    assert read_results("runs/quick/distorted-mnist.jsonl")[0].settings["workers"] == 2
 
 
 def test_both_parts_of_a_cell_run_on_the_workers_asked_for(capsys):

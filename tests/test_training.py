@@ -9,6 +9,7 @@ import json
 import math
 import os
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -389,6 +390,15 @@ def test_a_loss_that_is_no_number_ends_the_run_and_leaves_what_was(
     assert outcome(tmp_path) == before
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_rate_that_is_far_too_high_ends_without_warnings(tmp_path, data, workers):
+    config = settings(models=("fcn",), lr=1e30, workers=workers)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserError, match=r"fcn: the loss became .* try a smaller lr"):
+            Run(tmp_path, config, data).train(Display())
+
+
 def test_the_metrics_are_plain_json_without_times(tmp_path, data):
     Run(tmp_path, settings(), data).train(Display())
 
@@ -604,6 +614,7 @@ def test_a_run_is_found_by_its_folder_or_its_file(interrupted):
         ("epochs", 1.5),
         ("batch_size", 0),
         ("parameters", -1),
+        ("parameters", 10**12),
         ("workers", 0),
         ("seed", -1),
         ("seed", 0.5),

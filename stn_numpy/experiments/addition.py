@@ -47,6 +47,7 @@ def key(model: str, transform: str) -> str:
 
 def cell(model: str, transform: str) -> Cell:
     settings = Settings(
+        workers=1,
         models=(model,),
         distortion="RTS",
         epochs=EPOCHS,

@@ -30,11 +30,12 @@ class Cell:
     """One number of a table: one network, trained once, or twice in a row.
 
     key: its name in the table, such as "st-cnn/affine/R". settings: of the training; its `models`
-    is the one network. task: what the network is asked. first: of a training before that, whose
-    weights this one begins with, if any; with one seed both see the same pictures epoch by epoch.
-    select: the part of the data that it learns from, if not all. prepare: where its task is to be
-    made first, a function (cell, a folder, all data, show) -> task. weights: the name of the file
-    in `book/weights` that the best such cell is kept in, if any.
+    is the one network, and how many `workers` there are is for who runs it to say. task: what the
+    network is asked. first: of a training before that, whose weights this one begins with, if any;
+    with one seed both see the same pictures epoch by epoch. select: the part of the data that it
+    learns from, if not all. prepare: where its task is to be made first, a function (cell, a
+    folder, all data, show) -> task. weights: the name of the file in `book/weights` that the best
+    such cell is kept in, if any.
     """
 
     key: str

@@ -47,7 +47,7 @@ CENTRE = 10.0  # a large number for a weak belief: of the mean only, which few i
 TINY = 1e-6  # keeps the length of a code from being 0
 SCATTER = 0.3  # standard deviation of the first weights that make places of features
 OVERLAP = 0.5  # of the box that was found with the true one; below it, the digit was missed
-ENCODER = Settings(models=("cnn",), distortion="P", epochs=4)
+ENCODER = Settings(models=("cnn",), distortion="P", epochs=4, workers=1)
 PAPER = {"T": "100", "TC": "75-93"}  # percent found
 EPOCHS = 20
 
@@ -179,7 +179,7 @@ def overlap(theta: np.ndarray, left_top: np.ndarray, size: int) -> np.ndarray:
 def prepare(cell: Cell, folder: Path, data: Dataset, show: Show) -> Colocalisation:
     """The task with its encoder, which is trained once for all cells, on all digits."""
     limit = None if cell.settings.limit is None else 1_000
-    run = Run(folder / "encoder", dataclasses.replace(ENCODER, workers=1, limit=limit), data)
+    run = Run(folder / "encoder", dataclasses.replace(ENCODER, limit=limit), data)
     run.resume()
     run.train(show(ENCODER.epochs))
     return Colocalisation(run.trainers["cnn"].model.eval())
@@ -199,6 +199,7 @@ def of_digit(digit: int, data: Dataset) -> Dataset:
 
 def cell(distortion: str, digit: int) -> Cell:
     settings = Settings(
+        workers=1,
         models=("st-cnn",),
         distortion=distortion,
         epochs=EPOCHS,

@@ -13,6 +13,7 @@ from stn_numpy.experiments.colocalisation import COLOCALISATION
 from stn_numpy.experiments.distorted import CLUTTERED, DISTORTED
 from stn_numpy.experiments.lasagne import LASAGNE
 from stn_numpy.experiments.results import Result, read_results, results_file
+from stn_numpy.parallel import default_workers
 from stn_numpy.progress import Progress, duration
 
 EXPERIMENTS = {e.name: e for e in (DISTORTED, CLUTTERED, ADDITION, COLOCALISATION, LASAGNE)}
@@ -69,9 +70,9 @@ def run(args: argparse.Namespace) -> int:
         *(["--results", str(args.results)] if args.results else []),
     ]
     args.when_interrupted = f"stopped; to go on: python -m stn_numpy {shlex.join(again)}"
+    workers = default_workers() if args.workers is None else args.workers
     for number, cell in enumerate(cells, 1):
-        if args.workers is not None:
-            cell = cell.changed(workers=args.workers)
+        cell = cell.changed(workers=workers)
 
         def announce(line: str, number=number) -> None:
             print(f"[{number}/{len(cells)}] {line}", flush=True)

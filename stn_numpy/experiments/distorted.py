@@ -47,6 +47,7 @@ def key(model: str, transform: str, distortion: str) -> str:
 def cell(model: str, transform: str, distortion: str, seed: int) -> Cell:
     """One network on one distortion."""
     settings = Settings(
+        workers=1,
         models=(model,),
         distortion=distortion,
         epochs=EPOCHS[distortion],

@@ -27,7 +27,13 @@ LASAGNE = Experiment(
         Cell(
             KEY,
             Settings(
-                models=("lasagne",), distortion="TC9", epochs=47, lr=2e-3, limit=50_000, seed=0
+                workers=1,
+                models=("lasagne",),
+                distortion="TC9",
+                epochs=47,
+                lr=2e-3,
+                limit=50_000,
+                seed=0,
             ),
         ),
     ),

@@ -313,6 +313,16 @@ def _one_or_many(values: tuple) -> Any:
     return values[0] if len(values) == 1 and isinstance(values[0], (tuple, list)) else values
 
 
+def _transposed(a: Tensor, *axes: Any) -> Tensor:
+    """x.transpose(i, j) exchanges two axes, as PyTorch's; of all axes it takes the new order."""
+    if len(axes) != 2:
+        return transpose(a, _one_or_many(axes) or None)
+    i, j = (checks.axis("transpose", "axes", axis, a.ndim) for axis in axes)
+    order = list(range(a.ndim))
+    order[i], order[j] = j, i
+    return transpose(a, order)
+
+
 Tensor.__add__ = Tensor.__radd__ = lambda a, b: add(a, b)
 Tensor.__sub__ = lambda a, b: subtract(a, b)
 Tensor.__rsub__ = lambda a, b: subtract(b, a)
@@ -327,6 +337,7 @@ Tensor.__getitem__ = getitem
 Tensor.sum, Tensor.mean, Tensor.max = sum, mean, amax
 Tensor.exp, Tensor.log, Tensor.abs = exp, log, absolute
 Tensor.reshape = lambda a, *shape: reshape(a, _one_or_many(shape))
-Tensor.transpose = lambda a, *axes: transpose(a, _one_or_many(axes) or None)
+Tensor.transpose = _transposed
+Tensor.permute = lambda a, *axes: transpose(a, _one_or_many(axes))
 Tensor.T = property(transpose)
 Tensor.flatten = flatten
