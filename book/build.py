@@ -149,6 +149,7 @@ def _with_hidden_tests(cells: list[tuple[str, str]]) -> list[tuple[str, str, dic
             metadata["nbgrader"] = _nbgrader(f"check-{exercise}", solution=False)
             text = (
                 "### BEGIN HIDDEN TESTS\n"
+                "from stn_numpy.exercises import check\n"
                 f"verdict = {text}\n"
                 "assert verdict, verdict\n"
                 "### END HIDDEN TESTS\n"

@@ -10,6 +10,7 @@ import pytest
 
 from stn_numpy import functional as F
 from stn_numpy import plots
+from stn_numpy.plots.convolution import between_pixels
 
 ROOT = Path(__file__).parents[1]
 
@@ -246,3 +247,13 @@ assert "matplotlib.pyplot" not in sys.modules
     env = {**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "tkagg", "DISPLAY": ":99"}
     subprocess.run([sys.executable, "-c", code], check=True, env=env, cwd=tmp_path)
     assert (tmp_path / "x.png").exists()
+
+
+@pytest.mark.parametrize("n", [9, 10])
+@pytest.mark.parametrize("k", [0, 1, 4])
+def test_between_the_pixels_a_wave_is_a_wave(n, k):
+    row = 1.5 * np.cos(2 * np.pi * k * np.arange(n) / n + 0.3)
+    places, values = between_pixels(row)
+    expected = 1.5 * np.cos(2 * np.pi * k * places / n + 0.3)
+    np.testing.assert_allclose(values, expected, rtol=0, atol=1e-8)
+    assert places[0] == 0 and places[-1] == n - 1

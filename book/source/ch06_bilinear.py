@@ -202,9 +202,10 @@ print("largest difference is below 1e-12:", np.abs(V - V_loop).max() < 1e-12)
 # %% [markdown]
 # ## What the weights add up to
 #
-# Inside of the image the weights of a point add up to 1, so a grey wall stays the same grey.
-# Outside of the image there are no pixels to count, and the sum is smaller: the image fades to
-# black within one pixel.
+# Between the centres of the outermost pixels the weights of a point add up to 1, so a grey wall
+# stays the same grey. Beyond them, and so already in the outer half of the border pixels, there is
+# nothing to count on one side, and the sum is smaller: the image fades to black within one pixel.
+# In this chapter and the next three, *inside* means between those centres.
 
 # %%
 for x, y in [(2.25, 1.75), (3, 3), (3.25, 2.25), (3.5, 3.5), (4, 1)]:

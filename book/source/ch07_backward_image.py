@@ -165,9 +165,10 @@ print("Eq. (6):        ", reference.eq06_grad_U(*at).sum())
 print("Eq. (6) printed:", reference.eq06_grad_U_as_printed(*at).sum())
 
 # %% [markdown]
-# Nobody's program does what is printed, as it would never have learned. But it is copied from
-# slide to slide, and whoever derives the gradient on their own may doubt their result instead of
-# the paper's. `verify` knows it by name:
+# A transformer that stands first in a network would not notice: nobody asks for the gradient of the
+# data. Behind other layers it would tell every pixel the same, and they would learn nothing about
+# *where*. And whoever derives the gradient on their own may doubt their result instead of the
+# paper's. `verify` knows it by name:
 
 
 # %%
@@ -388,6 +389,7 @@ plots.heats_figure(
     {"np.add.at": right, "dU[index] += values": wrong},
     title="What the nine pixels are told if each of 36 points sends a 1",
     numbers=".2f",
+    one_scale=True,
     alt="Two 3 x 3 arrays. With add.at the pixel in the middle gets the most, and all add up to "
     "36; with += much smaller numbers are left.",
 )
@@ -428,9 +430,9 @@ check("07.2", scatter_add)
 # %% [markdown]
 # ## What is sent arrives
 #
-# Inside of the image the weights of a point add up to 1. Backwards it means that a point hands out
-# exactly what it got: nothing is lost, and nothing is made up. In the case of 36 points above, 36
-# arrived. Points outside lose a part, or all. In the example of this book:
+# Between the centres of the outermost pixels the weights of a point add up to 1. Backwards it means
+# that a point hands out exactly what it got: nothing is lost, and nothing is made up. In the case
+# of 36 points above, 36 arrived. Points outside lose a part, or all. In the example of this book:
 
 # %%
 share = S.sum(axis=1)

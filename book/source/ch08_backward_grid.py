@@ -95,7 +95,7 @@ plots.arrows_figure(
     scale=0.06,
     title="dV/dx and dV/dy as arrows: uphill",
     alt="The image with an arrow at each of 36 points. They point to the bright pixels 9 and 8; "
-    "between 8 and the dark 1 on its right they are longest.",
+    "beside the 9 they are longest.",
 )
 
 # %% [markdown]
@@ -241,7 +241,7 @@ for h in (0.1, 0.001, 0.00001):
     print(f"h = {h:<7g} from the left {left:.4f}   from the right {right:.4f}")
 
 # %% [markdown]
-# A program has to return something. There are four conventions in use, which agree everywhere else:
+# A program has to return something. Here are four conventions, which agree everywhere else:
 #
 # - **right**: the slope of the line that leaves to the right. It is what $m = \lfloor x \rfloor$
 #   gives without further thought, it is Eq. (7) as written above, and the choice of PyTorch and of
@@ -249,6 +249,10 @@ for h in (0.1, 0.001, 0.00001):
 # - **left**: the slope of the line that arrives.
 # - **mean**: the mean of both, which is what central differences measure.
 # - **as printed** in the paper, which we come to now.
+#
+# (A fifth comes without being chosen: type Eq. (5) with its $|x - m|$, and leave the rest to
+# automatic differentiation, which takes the slope of $|d|$ at 0 to be 0. On a pixel the point then
+# gets **zero**, and a $\theta$ that is exactly the identity may hear nothing at all.)
 #
 # In Eq. (7) they differ in the bracket alone, and there only in where the equality signs are. Here
 # is what a pixel at the distance $d = m - x_i^s$ is multiplied by:
@@ -311,8 +315,8 @@ plots.tangents_figure(
     slopes,
     title="What is called the slope of V at each pixel",
     alt="The four values joined by lines. Left and right slopes lie on these lines, the mean "
-    "between them. The printed slope points steeply up at every pixel, also at the last two, "
-    "where the lines fall.",
+    "between them. The printed slope points up at every pixel, also at the last two, where the "
+    "lines fall.",
 )
 
 # %% [markdown]
@@ -633,10 +637,25 @@ plots.curves_figure(
 )
 
 # %% [markdown]
-# On ink or nothing, $t = 0$ is the tip of a peak: the loss falls to *both* sides. Between two
-# pixels the digit is read as a mean of neighbours. It is blurred, and a blurred picture is nearer
-# to any other one. So each side sees a way down, and only one of them leads anywhere. That is no
-# mistake of a derivation. It is what bilinear sampling does to sharp edges.
+# On ink or nothing, $t = 0$ is the tip of a peak for this digit: the loss falls to *both* sides.
+# Between two pixels the digit is read as a mean of neighbours, so that a little to either side its
+# edges turn grey. Where the copy disagrees with a pixel, grey costs less than plain black or white.
+# So the wrong side, too, begins with a way down, but a short one. How many digits are like that?
+
+# %%
+I, h = sharper(digits, levels["ink or nothing"]), 1e-5
+start, to_the_right, to_the_left = (
+    np.array([loss(I[k : k + 1], t, -1.5) for k in range(len(I))]) for t in (0, h, -h)
+)
+wrong_way, right_way = (to_the_right - start) / h, (to_the_left - start) / h
+assert np.all(right_way < -0.01), "the way to the copy leads down"
+down, flat = np.sum(wrong_way < -1e-3), np.sum(np.abs(wrong_way) < 1e-4)
+print(f"of {len(I)} digits the wrong way leads down for {down}, and is flat for {flat}")
+assert down + flat == len(I) and down > 0.5 * len(I)
+
+# %% [markdown]
+# For none it leads up at once; where it is flat, there is no first step. That is no mistake of a
+# derivation. It is what bilinear sampling does to sharp edges.
 #
 # ## Is a wrong first step the end?
 #
@@ -671,19 +690,21 @@ for name in ("soft", "contrast 16"):
         print(f"{name:11s} shift {shift:4.1f}" + "".join(f"{p:9.0f}" for p in percent))
 
 # %% [markdown]
-# On soft digits everyone arrives, even with the printed equation: it loses a step. On sharp ones,
+# On soft digits everyone arrives, even with the printed equation: it loses a step or two. On sharp
+# ones,
 # many of those who start in the wrong direction end in a dent between two peaks and stay there. So:
 #
-# - Eq. (7) as printed is no choice at all. Its first step is to the left whatever the image.
-# - Right or left does not matter on soft images. This package takes the right, as PyTorch does,
-#   so that the two can be compared number by number.
-# - The mean would be the better first step. But the real cure is to blur sharp images, which takes
+# - Eq. (7) as printed is no choice at all. Its first step is to the left wherever the copy is, as
+#   long as the copy is no brighter than the image.
+# - Right or left does not matter on soft images, for copies as near as these. This package takes
+#   the right, as PyTorch does, so that the two can be compared number by number.
+# - The mean would be the better first step. But a better cure is to blur sharp images, which takes
 #   the peaks away.
 #
 # ## How far a point can see
 #
 # One thing more is in Eq. (7): only the four pixels around a point are in it. A point knows whether
-# it gets brighter to its right, not where the digit is. One pixel outside of the image it knows
+# it gets brighter to its right, not where the digit is. One pixel beyond the last centre it knows
 # nothing.
 
 # %%

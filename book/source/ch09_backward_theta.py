@@ -370,8 +370,8 @@ print("V =", round(new_V, 5), "  L =", round(0.5 * (new_V - 8) ** 2, 5))
 # %% [markdown]
 # The loss has fallen from 7.03125 to 4.13674. The point went left and a little up, towards the
 # pixel 8. It went further than its own gradient: by $0.01 \cdot 9.375 \cdot 3$ along $x$, as all
-# three numbers of the row have pushed. In general a point goes $(x^t)^2 + (y^t)^2 + 1$ times as far
-# as the learning rate times its own slope, even if it is the only point.
+# three numbers of the row have pushed. A point that is alone goes $(x^t)^2 + (y^t)^2 + 1$ times as
+# far as the learning rate times its own slope. With others, their pulls are added.
 #
 # The gradient is a promise for small steps: a step of size $\eta$ will lower the loss by $\eta$
 # times the sum of the squares of all six numbers. Drag the learning rate, and see how far the
@@ -446,8 +446,16 @@ plots.descent_figure(
 )
 
 # %% [markdown]
-# The pixel 8 is a summit: on each side of it the ground falls. From there on the point steps over
-# the kinks, from one side to the other, a little at a time.
+# The pixel 8 is a summit: on each side of it the ground falls, and on it is a kink. From there on
+# the steps are too small to be seen here, and go over the kink and back:
+
+# %%
+for x, y in list(zip(xs, ys))[-5:]:
+    print(f"x = {float(x):.4f}, y = {float(y):.4f}")
+assert min(ys[-5:]) < 2 < max(ys[-5:])
+
+
+# %% [markdown]
 #
 # ## A whole image
 #
@@ -587,9 +595,10 @@ check("09.2", point_after_one_step)
 
 # %% [markdown]
 # **Exercise 09.3.** The backward pass of the grid generator, Eq. (theta), for a whole batch, in
-# normalised coordinates with `align_corners=False`. `dG` (N, H, W, 2) is what each point wants: its
-# last axis is $(\partial L/\partial x, \partial L/\partial y)$. `size` is (N, C, H, W) of the
-# output. You may use `reference.target_points(H, W)`, or write down the points yourself.
+# normalised coordinates with `align_corners=False`. `dG` (N, H, W, 2) is what each point of the
+# grid wants: its last axis is $(\partial L/\partial x, \partial L/\partial y)$, of $x$ and $y$ that
+# are normalised, so that no factor is missing. `size` is (N, C, H, W) of the output. You may use
+# `reference.target_points(H, W)`, or write down the points yourself.
 
 
 # %%

@@ -491,9 +491,11 @@ for _ in range(3):
     assert abs(by_gradient - by_difference) < 1e-8
 
 # %% [markdown]
-# What do you pay? It says nothing about *where* an error is. And it adds all errors up with random
-# signs, so a small one drowns in the rest. Let us spoil the gradient of a single number among the
-# thousands, by less and less, and ask for agreement to $10^{-8}$ as above:
+# What do you pay? It says nothing about *where* an error is. And it sees each number only through
+# its share $d_j$ of a direction of length 1, which for $n$ numbers is about $1 / \sqrt{n}$: a small
+# error falls below the rounding of the difference. Let us spoil the gradient of a single number
+# among the thousands, the largest of the first layer, by less and less, and ask for agreement to
+# $10^{-8}$ as above:
 
 # %%
 index = np.unravel_index(np.abs(parameters[0].grad).argmax(), parameters[0].shape)

@@ -376,10 +376,10 @@ check("A.2", my_walk)
 # ## From numbers to arrays
 #
 # A network has arrays, not numbers. An operation from 1,000 numbers to 1,000 others has a million
-# slopes, and most of them are 0. So an operation of the package does not note slopes down. It
-# brings a function, `backward`, which takes the gradient of the output and returns those of the
-# inputs. It is the multiplication by all those slopes, written by somebody who knows them. Here is
-# the product:
+# slopes. Often most of them are 0, and the others are numbers that it has anyway. So an operation
+# of the package does not note slopes down. It brings a function, `backward`, which takes the
+# gradient of the output and returns those of the inputs. It is the multiplication by all those
+# slopes, written by somebody who knows them. Here is the product:
 
 # %%
 print(inspect.getsource(F.multiply))

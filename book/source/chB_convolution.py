@@ -405,7 +405,8 @@ plots.pooling_figure(
 
 # %% [markdown]
 # Average pooling takes the mean. All four pixels move it by one quarter, so it spreads: each gets
-# one quarter of what arrives. It is a convolution whose weights are all 1/4, and learned by nobody.
+# one quarter of what arrives. For each channel by itself it is a convolution whose weights are all
+# 1/4, and learned by nobody.
 
 # %%
 dx_avg = backward(lambda x: F.avg_pool2d(x, 2), U, dy_pool)
@@ -488,7 +489,7 @@ print("the package:\n", by_package)
 
 # %% [markdown]
 # The package, like PyTorch, gives all to the *first* of the largest, row by row. Half for each,
-# or all to the last, would be as good: any share is, as long as the shares add up to 1.
+# or all to the last, would be as good: any shares from 0 to 1 are that add up to 1.
 #
 # ### Myth: "every pixel that equals the maximum gets the gradient"
 #

@@ -25,15 +25,16 @@ from stn_numpy.tables import Table
 # ## Five rules
 #
 # 1. $x$ points to the right, $y$ points **down**. A *point* is always $(x, y)$, an *array* always
-#    `[row, column]`, which is $(y, x)$. The pixel at the point $(3, 2)$ is `U[2, 3]`.
-# 2. Counting starts at 0. The paper starts at 1: its pixel $(n, m)$ is our $(n - 1, m - 1)$, its
-#    point $x$ is our $x - 1$. Only differences enter the equations, and they are the same.
-# 3. The *source* $s$ is in the input, the *target* $t$ in the output. A prime says "of the
-#    output": $H'$, $W'$.
-# 4. A `d` in front of a name is the gradient of the loss: `dU` is $\partial L / \partial U$. It
-#    has the shape of what stands behind the `d`, and the unit of the loss divided by its unit.
-# 5. Coordinates are *normalised* where $\theta$ and $G$ are, from -1 to 1 over the image, and in
-#    *pixels* where a pixel is looked up. Chapter 4 has the way from one to the other.
+# `[row, column]`, which is $(y, x)$. The pixel at the point $(3, 2)$ is `U[2, 3]`. 2. Counting
+# starts at 0. The paper starts at 1: its pixel $(n, m)$ is our $(n - 1, m - 1)$, its point $x$ is
+# our $x - 1$. Only differences enter Eqs. (3) to (7), and they are the same. In Eq. (1) it matters
+# as soon as $\theta$ is in pixels: counted from 1, its third column is another one. In normalised
+# coordinates nothing is counted. 3. The *source* $s$ is in the input, the *target* $t$ in the
+# output. A prime says "of the output": $H'$, $W'$. 4. A `d` in front of a name is the gradient of
+# the loss: `dU` is $\partial L / \partial U$. It has the shape of what stands behind the `d`, and
+# the unit of the loss divided by its unit. 5. Coordinates are *normalised* where $\theta$ and $G$
+# are, from -1 to 1 over the image, and in *pixels* where a pixel is looked up. Chapter 4 has the
+# way from one to the other.
 
 # %%
 plots.chain_figure(
@@ -194,7 +195,8 @@ print("pixels per normalised unit:", reference.pixels_per_unit(W), reference.pix
 # ## Where is Eq. (6)?
 #
 # Each equation twice: as the loop that is read beside the paper, and as the operation that is
-# fast. The proof that both agree is an `assert` of the chapter.
+# fast. That both agree is checked by an `assert` of the chapter. The two that are printed wrongly
+# have a loop only, and chapters 7 and 8 assert that it differs.
 
 # %%
 EQUATIONS = [
@@ -204,31 +206,40 @@ EQUATIONS = [
     ("(4)", "reference.eq04_integer_kernel", "functional.kernels.Nearest", "05"),
     ("(5)", "reference.eq05_bilinear_kernel", "functional.kernels.Bilinear", "06"),
     ("(6)", "reference.eq06_grad_U", "functional.grid_sample", "07"),
-    ("(6), as printed", "reference.eq06_grad_U_as_printed", "functional.grid_sample", "07"),
+    ("(6), as printed", "reference.eq06_grad_U_as_printed", "none", "07"),
     ("(7)", "reference.eq07_grad_xs", "functional.grid_sample", "08"),
     ("(7), for y", "reference.eq07_grad_ys", "functional.grid_sample", "08"),
-    ("(7), as printed", "reference.eq07_grad_xs_as_printed", "functional.grid_sample", "08"),
+    ("(7), as printed", "reference.eq07_grad_xs_as_printed", "none", "08"),
     ("(theta), not printed", "reference.grad_theta", "functional.affine_grid", "09"),
     ("the factor, not printed", "reference.pixels_per_unit", "functional.grid_sample", "04"),
 ]
 for _, loop, fast, _ in EQUATIONS:
     assert callable(notation.named(loop)), f"{loop} is no function"
-    assert callable(notation.named(fast)), f"{fast} is no function"
+    assert fast == "none" or callable(notation.named(fast)), f"{fast} is no function"
+WHERE = [
+    (
+        name,
+        loop,
+        *(("", "") if fast == "none" else (f"`{fast}`", f"`{notation.file_of(fast)}`")),
+        at,
+    )
+    for name, loop, fast, at in EQUATIONS
+]
 
 Table(
     ["equation", "loop", "operation", "file", "chapter"],
     [
-        (f"Eq. {name}" if name[1].isdigit() else name, f"`{loop}`", f"`{fast}`", path, link(at))
-        for name, loop, fast, at in EQUATIONS
-        for path in [f"`{notation.file_of(fast)}`"]
+        (f"Eq. {name}" if name[1].isdigit() else name, f"`{loop}`", fast, path, link(at))
+        for name, loop, fast, path, at in WHERE
     ],
 )
 
 # %% [markdown]
 # ## Every operation
 #
-# What `stn_numpy.functional` has, each with the first line of what it says of itself. Names and
-# orders of arguments are PyTorch's. `help(functional.conv2d)` says the rest.
+# What `stn_numpy.functional` has, each with the first line of what it says of itself. The layers
+# and the sampler have PyTorch's names and its order of arguments; some of the arithmetic has
+# NumPy's. `help(functional.conv2d)` says the rest.
 
 # %%
 Table(

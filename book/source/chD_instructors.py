@@ -175,8 +175,10 @@ Table(["minute", "chapter", "what"], rows)
 
 # %% [markdown]
 # **One week** is five afternoons, for people who know NumPy: every equation, forwards and back.
-# **Three weeks** are fifteen sessions of one lecture and one exercise class, with everything. The
-# minutes below are the sums of the estimates above.
+# **Three weeks** are fifteen sessions of one lecture and one exercise class: all about the
+# transformer itself, with the autograd core and convolution beneath it, and then training. What is
+# left, chapters 13 to 16, is for a fourth week or for projects. The minutes below are the sums of
+# the estimates above.
 
 # %%
 WEEK = {
@@ -189,8 +191,10 @@ WEEK = {
 THREE_WEEKS = {
     "week 1: where to read": ["00", "01", "02", "03", "04"],
     "week 2: reading, and the way back": ["05", "06", "07", "08"],
-    "week 3: learning": ["09", "10", "11", "A", "B"],
+    "week 3: learning": ["09", "10", "11", "A", "B", "12"],
+    "as far as time goes": ["13", "14", "15", "16"],
 }
+assert {*CHAPTERS} - {c for chapters in THREE_WEEKS.values() for c in chapters} == {"C"}
 
 
 def path_table(path):
@@ -249,9 +253,9 @@ print("and of exercises:", round(read_and_done[1] / 60))
 # ```
 #
 # What is graded is what `check` says, by the package *you* have installed: nothing that a student
-# changes in a cell with a check, or in an output, counts. An exercise that nobody touched gives no
-# point and no error; the notebook runs on behind it. Other points: the number at the check's cell,
-# in nbgrader's *Create Assignment* view of the source.
+# changes in a cell with a check, or in an output, counts, nor another `check` of their own. An
+# exercise that nobody touched gives no point and no error; the notebook runs on behind it. Other
+# points: the number at the check's cell, in nbgrader's *Create Assignment* view of the source.
 #
 # Without nbgrader, the outputs of a notebook that has come back say the same, unless somebody
 # has edited them:
@@ -369,7 +373,8 @@ assert not chD.hidden(U, theta, (2, 0))
 # binary fractions, so that everything is exact on paper; a grid that one can draw; a point inside,
 # off the lattice, and not in the middle between two pixels; a target whose $x^t$, $y^t$ and 1
 # differ, so that no column of $\partial V / \partial \theta$ is like another; and it hides none of
-# the nine mistakes. All this is tested, so a seed is all you need.
+# the nine mistakes, and no two of them give the same number. All this is tested, so a seed is all
+# you need.
 
 
 # %%
@@ -384,7 +389,10 @@ def variant(seed):
         inside = 0 < x < 3 and 0 < y < 3 and not chD.on_lattice(theta, target)
         wide = abs(np.linalg.det(theta[:, :2])) >= 0.25  # the grid is no thin line
         halves = 0.5 in (x % 1, y % 1)
-        if inside and wide and not halves and not chD.hidden(U, theta, target):
+        if not inside or not wide or halves or chD.hidden(U, theta, target):
+            continue
+        told = {round(float(m(U, theta, target)), 9) for m in chD.MISTAKES.values()}
+        if len(told) == len(chD.MISTAKES):  # no two mistakes give the same number
             return U, theta, target
 
 
@@ -636,7 +644,8 @@ Table(["planted into the package", "run", "stopped by"], CAUGHT)
 #   "right", looks for a number in the text that no cell prints, an equation without an assert, a
 #   solution that leaks into the reader's notebook, and runs the nbgrader commands above.
 #
-# What no check can see: whether somebody copied. Ask for the hand calculation of a variant, on
+# What no check can see: whether somebody copied, let the package do the work, or changed it in
+# another cell. Look into the cells. And ask for the hand calculation of a variant, on
 # paper; the key is one seed away.
 #
 # ## Exercises

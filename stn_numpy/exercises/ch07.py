@@ -159,7 +159,18 @@ def arriving(x: float, y: float, H: int, W: int) -> float:
     return float(weights(x, y, H, W).sum())
 
 
+def beyond_edges(x: float, y: float, H: int, W: int) -> tuple[float, float]:
+    """How far a point is outside of the squares of the pixels, along x and along y."""
+    return max(-0.5 - x, x - (W - 0.5), 0.0), max(-0.5 - y, y - (H - 0.5), 0.0)
+
+
 ARRIVES = {
+    "The share falls from the centre of the last pixel, W - 1, to 0 at W; not from its edge.": (
+        lambda x, y, H, W: float(np.prod([max(0, 1 - d) for d in beyond_edges(x, y, H, W)]))
+    ),
+    "Already between the centre of the last pixel, W - 1, and its edge, the share falls.": (
+        lambda x, y, H, W: float(beyond_edges(x, y, H, W) == (0, 0))
+    ),
     "A point half outside still reaches the pixels at the border: the share falls to 0 within one "
     "pixel, not at once.": lambda x, y, H, W: float(0 <= x <= W - 1 and 0 <= y <= H - 1),
     "All of it arrives only inside of the image.": lambda x, y, H, W: 1.0,

@@ -1,5 +1,7 @@
-"""Every operation, under PyTorch's names and argument orders: ``import stn_numpy.functional as F``.
+"""Every operation: ``import stn_numpy.functional as F``.
 
+Layers and the sampler have PyTorch's names and order of arguments, as far as they go; some of the
+arithmetic (`power`, `transpose` with all axes) has NumPy's.
 Arguments are Tensors or arrays, results are Tensors. Each operation stands in the file of its
 subject, its hand-derived backward pass under its forward.
 """

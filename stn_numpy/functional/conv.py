@@ -11,10 +11,11 @@ into a column; the convolution is then weights times columns. Where the batch co
     image 1: 00 01 02 03 ...            pixel 01: image 0 1 2 3 ... N
 
 pixel (i, j) of the window at all places of a row, for all images, is one unbroken run of memory:
-im2col is k * k long copies instead of N * C * H * k * k short ones, and its transpose `col2im`
-k * k long additions. Columns of a few output rows at a time stay in the processor's cache, so they
-are made again in the backward pass rather than kept. The shapes that everybody sees stay
-(N, C, H, W): a transposed view costs nothing, and elementwise NumPy operations keep the order.
+at stride 1, im2col is C * H' * k * k long copies instead of N * C * H' * k * k short ones, and so
+are the additions of its transpose `col2im`. Columns of a few output rows at a time stay in the
+processor's cache, so they are made again in the backward pass rather than kept. The shapes that
+everybody sees stay (N, C, H, W): a transposed view costs nothing, and elementwise NumPy operations
+keep the order.
 """
 
 from collections.abc import Iterator

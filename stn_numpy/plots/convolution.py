@@ -232,15 +232,32 @@ def pooled_figure(
 def waves_figure(
     waves: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str = "", alt: str = ""
 ) -> "Figure":
-    """By their names, side by side: a row of pixels that goes in, and the row that comes out."""
+    """By their names, side by side: a row of pixels that goes in, and the row that comes out.
+
+    Behind the pixels stands the slowest wave that goes through all of them.
+    """
     figure = new_figure(2.9 * len(waves), 2.9, alt or title)
     figure.suptitle(title)
     panels = np.atleast_1d(figure.subplots(1, len(waves), sharey=True))
     for axes, (name, (into, out)) in zip(panels, waves.items()):
-        axes.plot(into, "o--", color=BLUE, markersize=4, label="in")
-        axes.plot(out, "s-", color=RED, markersize=4, label="out")
+        axes.plot(*between_pixels(into), "--", color=BLUE, linewidth=1)
+        axes.plot(*between_pixels(out), "-", color=RED, linewidth=1)
+        axes.plot(into, "o", color=BLUE, markersize=4, label="in")
+        axes.plot(out, "s", color=RED, markersize=4, label="out")
         axes.axhline(0, color="0.7", linewidth=0.8, zorder=0)
         axes.set(title=name, xlabel="pixel")
     panels[0].set_ylabel("value")
     panels[-1].legend(fontsize=8)
     return figure
+
+
+def between_pixels(row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places from the first pixel to the last, and the row's waves there."""
+    n = len(row)
+    places = np.linspace(0, n - 1, 20 * n)
+    waves = np.fft.rfft(row) / n
+    parts = [
+        (1 if k in (0, n / 2) else 2) * (wave * np.exp(2j * np.pi * k * places / n)).real
+        for k, wave in enumerate(waves)
+    ]
+    return places, np.sum(parts, axis=0).round(9)

@@ -52,15 +52,17 @@ def draw_heat(
     title: str = "",
     numbers: bool | str = True,
     margin: float = 0.0,
+    most: float | None = None,
 ) -> None:
     """An array (H, W) of weights or gradients: white is 0, blue positive, orange negative.
 
-    Every square bears its number, and the negative ones are hatched.
+    Every square bears its number, and the negative ones are hatched. most: what is darkest; by
+    default the largest of the array.
     """
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.patches import Rectangle
 
-    most = float(np.abs(values).max()) or 1.0
+    most = most or float(np.abs(values).max()) or 1.0
     colours = LinearSegmentedColormap.from_list("orange to blue", [ORANGE, "white", BLUE])
     axes.imshow(values, cmap=colours, vmin=-1.3 * most, vmax=1.3 * most)
     draw_pixel_edges(axes, values.shape)
@@ -70,7 +72,7 @@ def draw_heat(
                 Rectangle((m - 0.5, n - 0.5), 1, 1, fill=False, hatch="//", edgecolor="#00000030")
             )
         if numbers is not False:
-            strong = abs(values[n, m]) > 0.75 * most and values[n, m] > 0
+            strong = values[n, m] > (0.75 + 1e-9) * most  # equals look equal, however rounded
             color = "white" if strong else "black" if values[n, m] else "#888888"
             text = number_text(values[n, m], numbers)
             axes.text(m, n, text, ha="center", va="center", color=color, fontsize=11)
@@ -205,11 +207,14 @@ def heats_figure(
     numbers: bool | str = True,
     frames: Mapping[str, tuple[int, int, int, int]] | None = None,
     alt: str = "",
+    one_scale: bool = False,
 ) -> "Figure":
     """Arrays (H, W) of weights or gradients side by side by their names, in squares of one size.
 
     frames: by the name of an array, a frame in it: top, left, height and width in pixels.
+    one_scale: the same colour means the same number in all arrays.
     """
+    most = max(float(np.abs(a).max()) for a in arrays.values()) if one_scale else None
     widths = [array.shape[1] for array in arrays.values()]
     tallest = max(array.shape[0] for array in arrays.values())
     size = 0.62 * sum(widths) + 1.0 * len(widths), 0.62 * tallest + 1.5
@@ -217,7 +222,7 @@ def heats_figure(
     figure.suptitle(title)
     panels = figure.subplots(1, len(arrays), squeeze=False, width_ratios=[w + 0.6 for w in widths])
     for axes, (name, array) in zip(panels[0], arrays.items()):
-        draw_heat(axes, array, name, numbers)
+        draw_heat(axes, array, name, numbers, most=most)
         if name in (frames or {}):
             draw_frame(axes, *frames[name])
         axes.set(xlabel="column", ylabel="row")
