@@ -434,6 +434,18 @@ def test_a_network_connection_is_refused(monkeypatch):
 
 
 @each_chapter
+def test_hidden_tests_ask_the_package_and_not_a_check_of_the_student(name):
+    for cell in solved(name).cells:
+        if "### BEGIN HIDDEN TESTS" not in cell.source:
+            continue
+        hidden, _ = cell.source.split("### END HIDDEN TESTS")
+        names = {node.id for node in ast.walk(ast.parse(hidden)) if isinstance(node, ast.Name)}
+        student = dict.fromkeys(names, int) | {"check": lambda *_: True}
+        with pytest.raises(AssertionError):
+            exec(hidden, student)
+
+
+@each_chapter
 def test_the_readers_notebook_is_what_nbgrader_would_hand_out(name):
     preprocessors = pytest.importorskip("nbgrader.preprocessors", reason="of the extra 'book'")
     handed = copy.deepcopy(solved(name))
