@@ -315,6 +315,8 @@ print("letters in formulas of the book that no table has: none")
 #   where the operation goes forward. [7](07_backward_image.ipynb)
 # - **affine**: Straight lines stay straight, parallels stay parallel: a matrix and a shift, six
 #   numbers in the plane. [2](02_affine.ipynb)
+# - **aliasing**: What is finer than the points lie apart does not go away: it comes back as
+#   something that is not there. [14](14_edges.ipynb)
 # - **align_corners**: Which points of an image are called -1 and 1: the outer edges of its
 #   outermost pixels (`False`, the default here), or their centres (`True`).
 #   [4](04_coordinates.ipynb)
@@ -326,18 +328,28 @@ print("letters in formulas of the book that no table has: none")
 #   closure under the forward pass. [A](A_autograd.ipynb)
 # - **batch last**: Memory in which the same pixel of all images lies together.
 #   [B](B_convolution.ipynb)
+# - **bicubic**: A kernel of sixteen pixels, cubic on each side of its middle. It is smooth, and
+#   some of its weights are negative. [5](05_kernels.ipynb)
 # - **bilinear**: Along $x$ a straight line, along $y$ a straight line. It weighs the four pixels
 #   around a point. [6](06_bilinear.ipynb)
 # - **border**: A `padding_mode`: a point outside reads the nearest pixel of the border.
 #   [8](08_backward_grid.ipynb)
+# - **canonical pose**: The one pose into which a transformer brings what it reads. Any will do
+#   that makes the classifier's work easy; nothing says that it is upright. [13](13_results.ipynb)
 # - **central difference**: $(f(x + \varepsilon) - f(x - \varepsilon)) / 2 \varepsilon$. At a kink
 #   it measures the mean of both slopes. [10](10_gradient_checking.ipynb)
 # - **channel**: One of several images that lie on each other, such as red, green and blue. All
 #   are read at the same points. [6](06_bilinear.ipynb)
+# - **co-localisation**: To find what some pictures have in common, without labels.
+#   [15](15_beyond_affine.ipynb)
 # - **col2im**: The transpose of im2col: adds every column back to the pixels it was copied from.
 #   [B](B_convolution.ipynb)
 # - **companion point**: The pixel $(2, 0)$ of the worked example, read at $(2.25, 1.75)$. It
 #   notices mistakes that the symmetric $(2.5, 2.5)$ hides. [0](00_start_here.ipynb)
+# - **confidence interval**: Between which ends a true rate lies, by a rule that is right 19 times
+#   out of 20. Here it is Wilson's. [13](13_results.ipynb)
+# - **control point**: One of the points that a thin plate spline passes through: $\theta$ says
+#   where in the input each is read. [15](15_beyond_affine.ipynb)
 # - **convolution**: A cross-correlation whose kernel is turned by half a turn. What networks call
 #   by this name is a cross-correlation. [B](B_convolution.ipynb)
 # - **cotangent**: The gradient that arrives from above, $\partial L / \partial V$; in checks a
@@ -363,6 +375,8 @@ print("letters in formulas of the book that no table has: none")
 # - **grid**: The array $G$ of all the points at which the input is read. [2](02_affine.ipynb)
 # - **grid generator**: The middle part of a spatial transformer: from $\theta$ to $G$.
 #   [2](02_affine.ipynb)
+# - **horizon**: Where the divisor of a projective map is 0: infinitely far away.
+#   [15](15_beyond_affine.ipynb)
 # - **identity initialisation**: The localisation net starts with $\theta$ = "change nothing". So
 #   every point starts on the lattice. [11](11_localisation.ipynb)
 # - **im2col**: Writes every window of an image into a column of a matrix.
@@ -392,6 +406,8 @@ print("letters in formulas of the book that no table has: none")
 # - **partition of unity**: The weights of a point add up to 1, wherever it is inside.
 #   [6](06_bilinear.ipynb)
 # - **pooling**: One number for each window: its largest, or its mean. [1](01_why_warp.ipynb)
+# - **projective**: What a camera does to a plane: straight lines stay straight, parallels need
+#   not. Eight numbers; also called a homography. [15](15_beyond_affine.ipynb)
 # - **receptive field**: The part of the image that one number of a deep layer depends on.
 #   [1](01_why_warp.ipynb)
 # - **reflection**: A `padding_mode`: outside the image is a mirror of the inside.
@@ -415,6 +431,8 @@ print("letters in formulas of the book that no table has: none")
 #   [6](06_bilinear.ipynb)
 # - **theta**: The numbers that say which transformation it is; also the unprinted step of the
 #   backward pass to them. [9](09_backward_theta.ipynb)
+# - **thin plate spline**: The map that takes control points to where they are wanted, and bends
+#   as little as it can in between. [15](15_beyond_affine.ipynb)
 # - **tie**: Two values of a window are the largest. The first of them gets the gradient.
 #   [B](B_convolution.ipynb)
 # - **unit factor**: $W / 2$ or $(W - 1) / 2$, pixels for each normalised unit. Printed nowhere,
