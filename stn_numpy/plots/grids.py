@@ -70,7 +70,8 @@ def sampling_figure(
         x_t, y_t = target
         point = float(x_s[y_t, x_t]), float(y_s[y_t, x_t])
         draw_point(left, x_t, y_t, f"({x_t}, {y_t})", offset=(-10, 12))
-        draw_point(right, *point, f"({point[0]:g}, {point[1]:g})")
+        draw_point(right, *point)  # its name stands above: beside it, it would hide a pixel
+        right.set_title(f"input U, read at ({point[0]:g}, {point[1]:g})")
         arrow = ConnectionPatch(
             (x_t, y_t),
             point,
