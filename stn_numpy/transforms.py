@@ -76,7 +76,10 @@ class Projective:
         return F.projective_grid(theta, size, align_corners)
 
     def of_affine(self, theta: np.ndarray) -> np.ndarray:
-        """The theta (N, 8) that maps as an affine one does, (N, 6): g = h = 0."""
+        """The theta (N, 8) that maps as the affine one of Eq. (1), (N, 6), does: g = h = 0.
+
+        Float32 or float64, and so is the result. Raises ValueError or TypeError for other thetas.
+        """
         N = _checked("Projective.of_affine", theta, Affine.parameters)
         return np.concatenate([theta, np.zeros((N, 2), theta.dtype)], axis=1)
 
@@ -102,8 +105,10 @@ class ThinPlateSpline:
         return F.tps_grid(F.reshape(theta, (N, self.K * self.K, 2)), size, align_corners)
 
     def of_affine(self, theta: np.ndarray) -> np.ndarray:
-        """The theta (N, 2 K K) that maps as an affine one does, (N, 6): it takes each control point
-        to where the affine map takes it, and so bends nothing.
+        """The theta (N, 2 K K) that maps as the affine one of Eq. (1), (N, 6), does: each control
+        point is found where the affine map takes it, in normalised coordinates; nothing bends.
+
+        Float32 or float64, and so is the result. Raises ValueError or TypeError for other thetas.
         """
         N = _checked("ThinPlateSpline.of_affine", theta, Affine.parameters)
         A = theta.reshape(N, 2, 3)

@@ -266,6 +266,10 @@ def test_a_line_names_every_commit_that_trained_it(data, tmp_path, monkeypatch):
     assert run(tiny(), data, tmp_path / "at once").commit == "old"
     monkeypatch.setattr(cells, "code_version", lambda: "version 7")
     assert run(tiny(), data, tmp_path).commit == "old, version 7"
+    # Where only the line is lost, later code has trained nothing of it.
+    shutil.rmtree(tmp_path / "results")
+    monkeypatch.setattr(cells, "code_version", lambda: "later")
+    assert run(tiny(), data, tmp_path).commit == "old, version 7"
 
 
 def test_the_commit_is_read_once(monkeypatch):

@@ -129,7 +129,8 @@ def run_cell(
         )
     if first and not last.epochs():
         last.begin_with(first[0])  # raises now, and not hours later, if the two do not fit
-    commits = _note_commit(folder)
+    trains = any(run.epochs() < run.settings.epochs for run in trainings)
+    commits = _commits(folder, code_version() if trains else None)
     for number, run in enumerate(trainings, 1):
         epochs, of = run.epochs(), run.settings.epochs
         if run is last and first and not epochs:
@@ -219,13 +220,14 @@ def _merit(about: dict[str, Any]) -> tuple[int, float]:
     return about["data"]["training_images"], -result["test_error"]
 
 
-def _note_commit(folder: Path) -> str:
-    """Add the code's commit to those in a cell's folder; all that it was trained by, in order."""
+def _commits(folder: Path, added: str | None) -> str:
+    """All commits that a cell was trained by, in order, as its folder has them; and one more."""
     path = folder / COMMITS
     known = path.read_text(errors="replace").splitlines() if path.exists() else []
-    commits = list(dict.fromkeys([*known, code_version()]))
-    write_text(path, "".join(f"{commit}\n" for commit in commits))
-    return ", ".join(commits)
+    if added is not None and added not in known:
+        known.append(added)
+        write_text(path, "".join(f"{commit}\n" for commit in known))
+    return ", ".join(known) or "unknown"
 
 
 @functools.cache

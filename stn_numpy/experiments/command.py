@@ -46,15 +46,15 @@ def run(args: argparse.Namespace) -> int:
         )
     home = _repository()
     results = args.results or (RUNS / "quick" if args.quick else home / "book" / "results")
-    if args.quick and results.resolve() == (home / "book" / "results").resolve():
-        raise UserError(
-            f"{results}: a small version would replace the lines of the whole one there"
-        )
     if args.list:
         print("\n".join(f"{cell.key:24} seed {cell.settings.seed}" for cell in cells))
         return 0
     if args.table:
         return _print_table(experiment, results)
+    if args.quick and results.resolve() == (home / "book" / "results").resolve():
+        raise UserError(
+            f"{results}: a small version would replace the lines of the whole one there"
+        )
     if args.quick:
         cells = [cell.changed(**experiment.quick) for cell in cells]
     dataset = data.load(args.data)
