@@ -25,6 +25,8 @@ def sampler(bug=""):
         x, y = to_pixel(gx, W), to_pixel(gy, H)
         if bug == "half pixel forgotten":
             x, y = (gx + 1) * half(W, aligned), (gy + 1) * half(H, aligned)
+        if bug in ("grid not converted", "grid not converted, no factor"):
+            x, y = gx, gy
         if bug == "clipped like border":
             x, y = np.clip(x, 0, W - 1), np.clip(y, 0, H - 1)
         x0, y0 = np.floor(x), np.floor(y)
@@ -42,6 +44,8 @@ def sampler(bug=""):
             inside = (yc >= 0) & (yc < H) & (xc >= 0) & (xc < W)
             if bug == "points outside skipped":
                 inside = inside & point_inside
+            if bug == "cells over the edge skipped":
+                inside = (x0 >= 0) & (x1 < W) & (y0 >= 0) & (y1 < H)
             yi, xi = np.clip(yc, 0, H - 1).astype(int), np.clip(xc, 0, W - 1).astype(int)
             return yi, xi, inside
 
@@ -152,8 +156,12 @@ def sampler(bug=""):
             dU = image_gradient(dV).transpose(0, 3, 1, 2)
             dx, dy = slope_values(dV)
             per = {axis: half(n, aligned) for axis, n in size.items()}
-            if bug == "no factor":
+            if bug in ("no factor", "grid not converted, no factor"):
                 per = {"x": 1.0, "y": 1.0}
+            if bug == "factor of the width for both":
+                per = {"x": per["x"], "y": per["x"]}
+            if bug == "factor of the height for both":
+                per = {"x": per["y"], "y": per["y"]}
             if bug == "factor size":
                 per = {"x": 2 * per["x"], "y": 2 * per["y"]}
             if bug == "factor size / 4":
@@ -230,6 +238,9 @@ def affine(bug=""):
                     dtheta[n, row] = (d * xt).sum(), (d * yt).sum(), d.sum()
             if bug == "no translation":
                 dtheta[..., 2] = 0
+            if bug == "per pixel once more":
+                per = [(n - 1) / 2 if align_corners else n / 2 for n in (W, H)]
+                dtheta *= np.array(per)[:, None]
             if bug == "mean over the points":
                 dtheta /= H * W
             if bug == "minus":

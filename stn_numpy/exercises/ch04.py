@@ -208,19 +208,19 @@ def grid_of(answer):
     return verify(answer, "affine_grid", form="forward")
 
 
-def grid_gradient(factors, aligned_points=lambda align_corners: align_corners, swapped=False):
+def grid_gradient(factors, to_pixels=reference.to_pixels, swapped=False):
     """The backward pass as a learner may write it.
 
     factors: of (H, W, align_corners, size of the output) makes those of x and y.
+    to_pixels: of (points, size, align_corners) makes where they are read.
     """
 
     def grid_backward(dV, input, grid, align_corners=False):
         N, C, H, W = input.shape
         dG = np.empty(grid.shape)
         for n in range(N):
-            corners = aligned_points(align_corners)
-            x = reference.to_pixels(grid[n, ..., 0], W, corners).ravel()
-            y = reference.to_pixels(grid[n, ..., 1], H, corners).ravel()
+            x = to_pixels(grid[n, ..., 0], W, align_corners).ravel()
+            y = to_pixels(grid[n, ..., 1], H, align_corners).ravel()
             dV_n = dV[n].reshape(C, -1)
             pair = [
                 reference.grad_xs(dV_n, slope(input[n], x, y)) * factor
@@ -248,12 +248,14 @@ def unit_factors(H, W, align_corners, size_out=None):
         "[unit-factor-doubled]": grid_gradient(lambda *sizes: 2 * unit_factors(*sizes)),
         "[unit-factor-twice]": grid_gradient(lambda *sizes: unit_factors(*sizes) ** 2),
         "[unit-factor-output-size]": grid_gradient(lambda H, W, a, out: unit_factors(*out, a)),
+        "[unit-factor-one-for-both]": grid_gradient(lambda H, W, a, _: unit_factors(W, W, a)),
         "[align-corners-mixed]": grid_gradient(lambda H, W, a, _: unit_factors(H, W, not a)),
+        "[grid-not-converted]": grid_gradient(unit_factors, lambda g, size, a: g),
         "[xy-swapped]": grid_gradient(unit_factors, swapped=True),
     },
     {
         "align_corners is mixed up": grid_gradient(
-            unit_factors, lambda align_corners: not align_corners
+            unit_factors, lambda g, size, a: reference.to_pixels(g, size, not a)
         ),
         "the shape": lambda dV, input, grid, align_corners=False: grid[0],
         "returns nothing": lambda dV, input, grid, align_corners=False: None,

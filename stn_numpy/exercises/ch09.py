@@ -120,6 +120,11 @@ def in_pixels(H, W):
         "align_corners is mixed up": lambda dG, theta, size: affine_backward(
             dG, size, lambda H, W: reference.target_points(H, W, align_corners=True)
         ),
+        "the factor from pixels to normalised coordinates is applied once more": (
+            lambda dG, theta, size: affine_backward(
+                dG * [reference.pixels_per_unit(n) for n in (size[3], size[2])], size
+            )
+        ),
         "gets the sum over the batch": lambda dG, theta, size: np.repeat(
             affine_backward(dG, size).sum(axis=0, keepdims=True), len(dG), axis=0
         ),

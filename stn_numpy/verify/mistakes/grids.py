@@ -87,6 +87,17 @@ AFFINE_MISTAKES = [
         ),
     ),
     *several(
+        COORDINATES,
+        ONLY,
+        "unit",
+        (
+            "per pixel",
+            "unit-factor-twice",
+            "the factor from pixels to normalised coordinates is applied once more; the gradient "
+            "of the grid has it already",
+        ),
+    ),
+    *several(
         THETA,
         ONLY,
         "layout",
@@ -159,6 +170,8 @@ def wrong_affine(made, name, dG, theta, size, align_corners=False, units="normal
         dtheta = dtheta[:, ::-1]
     if "no ones" in made:
         dtheta = dtheta * np.array([1, 1, 0])
+    if "per pixel" in made:
+        dtheta = dtheta * [[(n - 1) / 2 if align_corners else n / 2] for n in (W, H)]
     if "theta reshaped" in made:
         dtheta = dtheta.swapaxes(1, 2).reshape(N, 2, 3)
     if "batch summed" in made:

@@ -80,6 +80,12 @@ MISTAKES = [
             "size-minus-two",
             "points are scaled by (size - 2) / 2: that is no rule of align_corners",
         ),
+        (
+            "not converted",
+            "grid-not-converted",
+            "the points of the grid are taken as pixels; they are normalised, and the image is "
+            "read in pixels",
+        ),
     ),
     *several(
         COORDINATES,
@@ -105,6 +111,16 @@ MISTAKES = [
             "unit of other axis",
             "unit-factor-wrong-axis",
             "width and height are exchanged in the factor from pixels to normalised coordinates",
+        ),
+        (
+            "unit of x",
+            "unit-factor-one-for-both",
+            "the factor of x, made of the width, is taken for y, too, which needs the height",
+        ),
+        (
+            "unit of y",
+            "unit-factor-one-for-both",
+            "the factor of y, made of the height, is taken for x, too, which needs the width",
         ),
         (
             "unit of output",
@@ -199,8 +215,9 @@ MISTAKES = [
         (
             "clip before weight",
             "clip-before-weight",
-            "neighbours are clipped into the image before their weights are computed, which "
-            "makes the weights wrong at the border",
+            "a point with a neighbour outside gets nothing, though others may be inside: "
+            "neighbours are clipped into the image before their weights are computed, which then "
+            "cancel, or such points are left out",
         ),
         (
             "clip point before weight",
@@ -413,9 +430,10 @@ def wrong_sampler(
     x, y = points[..., 0], points[..., 1]
     if "read (y, x)" in made:
         x, y = y, x
-    settings = (kernel, padding_mode, align_corners, units, made)
-    X = _axis(x, W, H, W_out, *settings)
-    Y = _axis(y, H, W, H_out, *settings)
+    settings = (kernel, padding_mode, align_corners, units)
+    other_unit = {"unit of other axis"}
+    X = _axis(x, W, H, W_out, *settings, made | other_unit if "unit of y" in made else made)
+    Y = _axis(y, H, W, H_out, *settings, made | other_unit if "unit of x" in made else made)
     if "mirrored x" in made or "mirrored" in made:
         X.weight = _mirrored(X.weight)
     if "mirrored y" in made or "mirrored" in made:
@@ -488,6 +506,8 @@ def _axis(g, size, other_size, size_out, kernel, padding_mode, align_corners, un
         x, per_unit = g, 1.0
     else:
         x = (g + 1) * g.dtype.type(per_unit) - g.dtype.type(shift)
+        if "not converted" in made:
+            x = g
         per_unit = _unit_factor(per_unit, size, other_size, size_out, aligned, made)
 
     r = kernel.support
