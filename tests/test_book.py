@@ -178,6 +178,18 @@ def dead_links(book) -> list[str]:
     return [link for link in local if link not in chapters and not (BOOK / link).exists()]
 
 
+def run_on_lists(book) -> list[str]:
+    """Lists with an item that begins in the middle of a line, so that it is shown as none."""
+    return [
+        match[0]
+        for cell in book.cells
+        if cell.cell_type == "markdown"
+        for block in cell.source.split("\n\n")
+        if re.match(r"1\. |- ", block)
+        for match in re.finditer(r"[.!?] (\d+\.|-) .{,30}", block)
+    ]
+
+
 FAULTS = [
     bad_outputs,
     machine_traces,
@@ -185,6 +197,7 @@ FAULTS = [
     unprinted_numbers,
     silent_figures,
     dead_links,
+    run_on_lists,
 ]
 
 
@@ -274,6 +287,10 @@ def with_dead_link(book):
     book.cells[0].source = book.cells[0].source.replace("05_kernels", "05_kernel")
 
 
+def with_run_on_list(book):
+    book.cells[0].source = "1. Forwards. 2. Backwards.\n3. Again.\n\n" + book.cells[0].source
+
+
 @pytest.mark.parametrize(
     "spoil, faults",
     [
@@ -289,6 +306,7 @@ def with_dead_link(book):
         (without_alt, silent_figures),
         (without_digest, silent_figures),
         (with_dead_link, dead_links),
+        (with_run_on_list, run_on_lists),
     ],
 )
 def test_a_fault_is_found(spoil, faults):

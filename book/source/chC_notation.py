@@ -25,16 +25,17 @@ from stn_numpy.tables import Table
 # ## Five rules
 #
 # 1. $x$ points to the right, $y$ points **down**. A *point* is always $(x, y)$, an *array* always
-# `[row, column]`, which is $(y, x)$. The pixel at the point $(3, 2)$ is `U[2, 3]`. 2. Counting
-# starts at 0. The paper starts at 1: its pixel $(n, m)$ is our $(n - 1, m - 1)$, its point $x$ is
-# our $x - 1$. Only differences enter Eqs. (3) to (7), and they are the same. In Eq. (1) it matters
-# as soon as $\theta$ is in pixels: counted from 1, its third column is another one. In normalised
-# coordinates nothing is counted. 3. The *source* $s$ is in the input, the *target* $t$ in the
-# output. A prime says "of the output": $H'$, $W'$. 4. A `d` in front of a name is the gradient of
-# the loss: `dU` is $\partial L / \partial U$. It has the shape of what stands behind the `d`, and
-# the unit of the loss divided by its unit. 5. Coordinates are *normalised* where $\theta$ and $G$
-# are, from -1 to 1 over the image, and in *pixels* where a pixel is looked up. Chapter 4 has the
-# way from one to the other.
+#    `[row, column]`, which is $(y, x)$. The pixel at the point $(3, 2)$ is `U[2, 3]`.
+# 2. Counting starts at 0. The paper starts at 1: its pixel $(n, m)$ is our $(n - 1, m - 1)$, its
+#    point $x$ is our $x - 1$. Only differences enter Eqs. (3) to (7), and they are the same. In
+#    Eq. (1) it matters as soon as $\theta$ is in pixels: counted from 1, its third column is
+#    another one. In normalised coordinates nothing is counted.
+# 3. The *source* $s$ is in the input, the *target* $t$ in the output. A prime says "of the
+#    output": $H'$, $W'$.
+# 4. A `d` in front of a name is the gradient of the loss: `dU` is $\partial L / \partial U$. It
+#    has the shape of what stands behind the `d`, and the unit of the loss divided by its unit.
+# 5. Coordinates are *normalised* where $\theta$ and $G$ are, from -1 to 1 over the image, and in
+#    *pixels* where a pixel is looked up. Chapter 4 has the way from one to the other.
 
 # %%
 plots.chain_figure(

@@ -22,7 +22,16 @@ from unittest import mock
 import numpy as np
 
 import stn_numpy
-from stn_numpy import autograd, exercises, functional, op, plots, reference, transforms
+from stn_numpy import (
+    autograd,
+    exercises,
+    functional,
+    op,
+    plots,
+    reference,
+    training,
+    transforms,
+)
 from stn_numpy.exercises import answers, chD, check, registry
 from stn_numpy.tables import Table
 
@@ -463,7 +472,8 @@ print(judge(lambda: 0.5))
 #
 # A book full of asserts proves something only if they fail where something is wrong. So here
 # mistakes are planted into *the package*, one at a time, and the code of a chapter is run. It has
-# to stop. (That it does not stop without a mistake is what `python -m pytest` shows, every time.)
+# to stop. (That it does not stop without a mistake is what `python -m pytest` shows, every time.
+# Chapter 12, which trains for minutes, and appendix C, a list of words, are left out.)
 
 
 # %%
@@ -516,6 +526,20 @@ def halves_down(self, d):
 @functools.wraps(reference.pixels_per_unit)
 def exchanged_units(size, align_corners=False, right=reference.pixels_per_unit):
     return right(size, not align_corners)
+
+
+def plain_interval(mistakes, n):
+    p = mistakes / n
+    return p - 1.96 * np.sqrt(p * (1 - p) / n), p + 1.96 * np.sqrt(p * (1 - p) / n)
+
+
+def slope_kept(x, per_g, *rest, right=functional.sampler._move):
+    x, slope = right(x, per_g, *rest)
+    return x, np.where(slope == 0, per_g, slope)
+
+
+def constant_denominator(d, dG, args):
+    return replaced(d, 0, lambda dtheta: dtheta * (np.arange(8) < 6))
 
 
 def last_one_only(leaf, gradient):
@@ -588,6 +612,26 @@ MUTANTS = [
         "11",
         "a fresh transformer starts at theta = 0",
         mock.patch.object(transforms.Affine, "identity", lambda self: np.zeros(6, np.float32)),
+    ),
+    (
+        "13",
+        "the interval by p (1 - p) / n in place of Wilson's",
+        mock.patch.object(training, "wilson", plain_interval),
+    ),
+    (
+        "14",
+        "a point moved to the border keeps its slope",
+        mock.patch.object(functional.sampler, "_move", slope_kept),
+    ),
+    (
+        "15",
+        "the denominator of the projective map taken to be constant",
+        planted("projective_grid", gradients=constant_denominator),
+    ),
+    (
+        "16",
+        "the grid with y upwards",
+        planted("affine_grid", output=lambda G: G * np.array([1, -1], G.dtype)),
     ),
     (
         "A",
