@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -274,7 +275,10 @@ every_bug = pytest.mark.parametrize("bug", BUGS + AT_KINKS, ids=_title)
 
 def test_there_are_enough_of_them():
     assert len(BUGS) >= 60
-    assert len({_title(bug) for bug in BUGS + AT_KINKS}) == len(BUGS) + len(AT_KINKS)
+    number = len({_title(bug) for bug in BUGS + AT_KINKS})
+    assert number == len(BUGS) + len(AT_KINKS)
+    readme = Path(__file__).resolve().parents[1] / "README.md"
+    assert f"| {number} of {number} |" in readme.read_text(encoding="utf-8")
 
 
 @every_bug
