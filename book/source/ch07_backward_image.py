@@ -166,7 +166,16 @@ print("Eq. (6) printed:", reference.eq06_grad_U_as_printed(*at).sum())
 
 # %% [markdown]
 # A transformer that stands first in a network would not notice: nobody asks for the gradient of the
-# data. Behind other layers it would tell every pixel the same, and they would learn nothing about
+# data. What $\theta$ learns does not come by way of the pixels:
+
+# %%
+data, frame = Tensor(U[None, None]), Tensor(0.5 * np.eye(2, 3)[None], requires_grad=True)
+F.grid_sample(data, F.affine_grid(frame, (1, 1, 2, 2))).backward(np.ones((1, 1, 2, 2)))
+print("dL/dU:", data.grad, "  dL/dtheta:", frame.grad[0].tolist())
+assert data.grad is None and frame.grad.any()
+
+# %% [markdown]
+# Behind other layers it would tell every pixel the same, and they would learn nothing about
 # *where*. And whoever derives the gradient on their own may doubt their result instead of the
 # paper's. `verify` knows it by name:
 
