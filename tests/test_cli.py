@@ -241,7 +241,7 @@ def test_the_latest_run_is_the_one_to_go_on_with(finished, digits, capsys, no_fi
     ("option", "value", "words"),
     [
         ("--epochs", 3, "epochs 2 then, 3 now"),
-        ("--lr", 0.01, "lr 0.003 then, 0.01 now"),
+        ("--lr", 0.01, "lr 0.005 then, 0.01 now"),
         ("--model", "cnn", "models ['st-cnn', 'cnn'] then, ['cnn'] now"),
         ("--seed", 7, "seed 0 then, 7 now"),
         ("--workers", 1, "workers 2 then, 1 now"),
