@@ -308,6 +308,14 @@ def test_the_hand_derivation_of_dtheta_in_pixels_and_normalised():
     assert names(report) == {"weights-slopes-exchanged", "xy-swapped"}
     assert {finding.alternative for finding in report.diagnosis} == {1, 2}
 
+    # Nor is there one that could be applied once more.
+    def scaled(dV, U, theta, align_corners=False, units="normalised"):
+        per = [[reference.pixels_per_unit(n, align_corners)] for n in U.shape[:1:-1]]
+        return dtheta(dV, U, theta, align_corners, units) * per
+
+    report = verify(scaled, "spatial_transformer", **settings)
+    assert not report and not names(report)
+
     def normalised(dV, U, theta, align_corners=False):
         return dtheta(dV, U, theta, align_corners)[:, ::-1]
 

@@ -169,10 +169,17 @@ print("Eq. (6) printed:", reference.eq06_grad_U_as_printed(*at).sum())
 # data. What $\theta$ learns does not come by way of the pixels:
 
 # %%
-data, frame = Tensor(U[None, None]), Tensor(0.5 * np.eye(2, 3)[None], requires_grad=True)
-F.grid_sample(data, F.affine_grid(frame, (1, 1, 2, 2))).backward(np.ones((1, 1, 2, 2)))
-print("dL/dU:", data.grad, "  dL/dtheta:", frame.grad[0].tolist())
-assert data.grad is None and frame.grad.any()
+from_above = np.array([[1.0, -2, 3], [5, 0.5, -4]])[None, None]
+told = []
+for asked in (False, True):
+    data = Tensor(U[None, None], requires_grad=asked)
+    frame = Tensor(0.5 * np.eye(2, 3)[None], requires_grad=True)
+    F.grid_sample(data, F.affine_grid(frame, (1, 1, 2, 3))).backward(from_above)
+    assert (data.grad is not None) == asked
+    told.append(frame.grad[0])
+assert np.array_equal(*told)
+print("dL/dtheta, whether dL/dU is asked for or not:")
+print(told[0].round(6))
 
 # %% [markdown]
 # Behind other layers it would tell every pixel the same, and they would learn nothing about

@@ -616,7 +616,7 @@ MUTANTS = [
     ),
     (
         "13",
-        "the interval by p (1 - p) / n in place of Wilson's",
+        "the plain (Wald) interval in place of Wilson's",
         mock.patch.object(training, "wilson", plain_interval),
     ),
     (

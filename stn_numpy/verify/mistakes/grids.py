@@ -170,7 +170,7 @@ def wrong_affine(made, name, dG, theta, size, align_corners=False, units="normal
         dtheta = dtheta[:, ::-1]
     if "no ones" in made:
         dtheta = dtheta * np.array([1, 1, 0])
-    if "per pixel" in made:
+    if "per pixel" in made and units == "normalised":
         dtheta = dtheta * [[(n - 1) / 2 if align_corners else n / 2] for n in (W, H)]
     if "theta reshaped" in made:
         dtheta = dtheta.swapaxes(1, 2).reshape(N, 2, 3)
